@@ -1,0 +1,123 @@
+//! The connection entry: all that forwarding an established packet needs.
+
+use crate::{
+    addr::{Addr, Be16},
+    tcp_state::{ConnectionState, Half},
+};
+
+/// How packets reach a real (IPVS's forwarding methods).
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ForwardingMethod {
+    /// Direct routing: the frame goes to the real's MAC address as it is.
+    Dr = 1,
+    /// Network address translation, both halves through the director.
+    Nat = 2,
+    /// IP encapsulation towards the real's address.
+    Tun = 3,
+}
+
+impl ForwardingMethod {
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Dr),
+            2 => Some(Self::Nat),
+            3 => Some(Self::Tun),
+            _ => None,
+        }
+    }
+
+    pub const ALL: [Self; 3] = [Self::Dr, Self::Nat, Self::Tun];
+
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.name() == name)
+    }
+
+    /// As in `lbd.toml`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dr => "dr",
+            Self::Nat => "nat",
+            Self::Tun => "tun",
+        }
+    }
+}
+
+/// Values of [`Connection::direction`].
+pub mod direction {
+    /// Client to VIP: the entry that owns the connection's state and counts.
+    pub const FORWARD: u8 = 0;
+    /// Real to client, nat only: a second entry. Its `state` is a copy.
+    pub const REVERSE: u8 = 1;
+}
+
+/// Value of `CONNECTIONS_V4`, 80 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connection {
+    /// Last packet of this half: coarse monotonic clock, ns.
+    pub last_seen_ns: u64,
+    /// IP bytes and packets of this half.
+    pub bytes: u64,
+    pub packets: u32,
+    /// [`ConnectionState`]; changed by compare-and-swap only, because a
+    /// change may move the real's counts.
+    pub state: u32,
+    /// Real slot.
+    pub real: u32,
+    /// Next-hop slot towards the real. Unused in the reverse entry.
+    pub next_hop: u32,
+    /// Service slot.
+    pub service: u32,
+    /// [`ForwardingMethod`].
+    pub method: u8,
+    /// [`direction`].
+    pub direction: u8,
+    pub pad: [u8; 2],
+    /// nat: the addresses and ports after translation. tun: the destination
+    /// is the outer one. dr: the destination is the real's, unused. The source
+    /// of a forward entry is the client in every method: what tells whose
+    /// entry it is.
+    pub new_source: Addr,
+    pub new_destination: Addr,
+    pub new_source_port: Be16,
+    pub new_destination_port: Be16,
+    /// nat: what the translation adds to the IPv4 header's sum and to that of
+    /// TCP or UDP, folded ([`crate::checksum`]).
+    pub l3_delta: u16,
+    pub l4_delta: u16,
+}
+
+impl Connection {
+    #[inline(always)]
+    #[must_use]
+    pub const fn state(&self) -> ConnectionState {
+        ConnectionState::from_number(self.state)
+    }
+
+    /// Which of the three state tables a packet on this entry follows.
+    #[inline(always)]
+    #[must_use]
+    pub const fn half(&self) -> Half {
+        if self.direction == direction::REVERSE {
+            Half::Real
+        } else if self.method == ForwardingMethod::Nat as u8 {
+            Half::Client
+        } else {
+            Half::ClientOnly
+        }
+    }
+}
+
+/// Whether `last_seen_ns` lies at least `timeout_s` seconds before `now_ns`.
+#[inline(always)]
+#[must_use]
+pub const fn is_idle(now_ns: u64, last_seen_ns: u64, timeout_s: u32) -> bool {
+    now_ns.saturating_sub(last_seen_ns) >= timeout_s as u64 * 1_000_000_000
+}
+
+const _: () = assert!(size_of::<Connection>() == 80);

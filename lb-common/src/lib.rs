@@ -1,0 +1,23 @@
+//! What the XDP program and the daemon share: the layout of every map, and
+//! the pure algorithms, so that the code which runs per packet in the kernel
+//! is the very code that the tests run on the host.
+//!
+//! Nothing here allocates, blocks or panics on input.
+
+#![cfg_attr(not(test), no_std)]
+
+pub mod abi;
+pub mod addr;
+pub mod bench;
+pub mod checksum;
+pub mod connection;
+pub mod flow;
+pub mod limits;
+pub mod real;
+pub mod scheduler;
+pub mod service;
+pub mod stats;
+pub mod sweep;
+pub mod tcp_state;
+pub mod verdict;
+pub mod wire;
