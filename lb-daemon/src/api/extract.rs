@@ -1,0 +1,141 @@
+//! What a handler gets from a request: the objects that its path names, its
+//! query, its body. Whatever is wrong with them is a [`Problem`].
+
+use std::{collections::HashMap, net::IpAddr, time::Duration};
+
+use axum::{
+    body::to_bytes,
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+    http::{StatusCode, request::Parts},
+};
+
+use super::{fields::Fields, problem::Problem};
+use crate::{config::vocabulary, state::handle::ServiceRef};
+
+/// Largest body that is read.
+const MAX_BODY_BYTES: usize = 1 << 20;
+
+/// How long a client may take to send its body.
+const BODY_PATIENCE: Duration = Duration::from_secs(10);
+
+/// `{service}` of the path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ServicePath(pub(super) ServiceRef);
+
+/// `{service}` and `{real}` of the path; the port `None` is the service's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RealPath {
+    pub(super) service: ServiceRef,
+    pub(super) address: IpAddr,
+    pub(super) port: Option<u16>,
+}
+
+/// `?now=true`: cut the connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Now(pub(super) bool);
+
+/// The body, a JSON object.
+#[derive(Debug)]
+pub(super) struct Object(pub(super) Fields);
+
+/// A service as the command line names it.
+pub fn service_ref(text: &str) -> Result<ServiceRef, String> {
+    if text.contains(':') {
+        vocabulary::service_id(text).map(ServiceRef::Id)
+    } else {
+        vocabulary::service_name(text).map(ServiceRef::Name)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ServicePath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let names = path_names(parts, state).await?;
+        service_ref(&names["service"])
+            .map(Self)
+            .map_err(Problem::invalid)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for RealPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let names = path_names(parts, state).await?;
+        let service = service_ref(&names["service"]).map_err(Problem::invalid)?;
+        let (address, port) = vocabulary::real(&names["real"]).map_err(Problem::invalid)?;
+        Ok(Self {
+            service,
+            address,
+            port,
+        })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Now {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Query(query) = Query::<Vec<(String, String)>>::from_request_parts(parts, state)
+            .await
+            .map_err(|rejection| Problem::new(StatusCode::BAD_REQUEST, rejection.body_text()))?;
+        let mut now = Self(false);
+        for (key, value) in query {
+            now = match (&*key, &*value) {
+                ("now", "true") => Self(true),
+                ("now", "false") => Self(false),
+                ("now", _) => {
+                    return Err(Problem::invalid(format!(
+                        "now: {value:?} is not true or false"
+                    )));
+                }
+                _ => {
+                    return Err(Problem::invalid(format!(
+                        "{key}: unknown query parameter; there is now=true"
+                    )));
+                }
+            };
+        }
+        Ok(now)
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Object {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let body =
+            tokio::time::timeout(BODY_PATIENCE, to_bytes(request.into_body(), MAX_BODY_BYTES))
+                .await
+                .map_err(|_| {
+                    Problem::new(
+                        StatusCode::REQUEST_TIMEOUT,
+                        "the body did not arrive in time",
+                    )
+                })?
+                .map_err(|_| {
+                    Problem::new(
+                        StatusCode::PAYLOAD_TOO_LARGE,
+                        format!("the body is larger than {MAX_BODY_BYTES} bytes"),
+                    )
+                })?;
+        let value = serde_json::from_slice(&body).map_err(|error| {
+            Problem::new(
+                StatusCode::BAD_REQUEST,
+                format!("the body is not JSON: {error}"),
+            )
+        })?;
+        Fields::new(value).map(Self)
+    }
+}
+
+async fn path_names<S: Send + Sync>(
+    parts: &mut Parts,
+    state: &S,
+) -> Result<HashMap<String, String>, Problem> {
+    let Path(names) = Path::from_request_parts(parts, state)
+        .await
+        .map_err(|rejection| Problem::new(StatusCode::BAD_REQUEST, rejection.body_text()))?;
+    Ok(names)
+}

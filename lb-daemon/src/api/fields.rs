@@ -1,0 +1,207 @@
+//! Takes a request's JSON object apart, field by field. What is left at the
+//! end is unknown, and refused by name like everything that this version does
+//! not act on.
+
+use serde_json::{Map, Value};
+
+use super::problem::Problem;
+use crate::config::vocabulary::{NOT_SUPPORTED_YET, is_near, nearest};
+
+/// A JSON object that is being read.
+#[derive(Debug)]
+pub(super) struct Fields {
+    left: Map<String, Value>,
+    /// Every field that was asked for, whether it was there or not.
+    valid: Vec<&'static str>,
+}
+
+impl Fields {
+    /// `body` must be an object.
+    pub(super) fn new(body: Value) -> Result<Self, Problem> {
+        match body {
+            Value::Object(left) => Ok(Self {
+                left,
+                valid: Vec::new(),
+            }),
+            other => Err(Problem::invalid(format!(
+                "expected a JSON object, found {}",
+                kind(&other)
+            ))),
+        }
+    }
+
+    /// The text in `field`, as `parse` understands it.
+    pub(super) fn parsed<T>(
+        &mut self,
+        field: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, Problem> {
+        match self.take(field) {
+            None => Ok(None),
+            Some(Value::String(text)) => parse(&text)
+                .map(Some)
+                .map_err(|problem| Problem::invalid(format!("{field}: {problem}"))),
+            Some(other) => Err(wrong_type(field, "a string", &other)),
+        }
+    }
+
+    /// The number in `field`, at most `most`.
+    pub(super) fn number(
+        &mut self,
+        field: &'static str,
+        most: u32,
+    ) -> Result<Option<u32>, Problem> {
+        let Some(value) = self.take(field) else {
+            return Ok(None);
+        };
+        let Value::Number(number) = &value else {
+            return Err(wrong_type(field, "an integer", &value));
+        };
+        let in_range = number
+            .as_u64()
+            .and_then(|number| u32::try_from(number).ok())
+            .filter(|number| *number <= most);
+        in_range.map(Some).ok_or_else(|| {
+            Problem::invalid(format!("{field}: {number} is out of range: 0 to {most}"))
+        })
+    }
+
+    /// The objects listed in `field`.
+    pub(super) fn objects(&mut self, field: &'static str) -> Result<Vec<Fields>, Problem> {
+        match self.take(field) {
+            None => Ok(Vec::new()),
+            Some(Value::Array(elements)) => elements.into_iter().map(Self::new).collect(),
+            Some(other) => Err(wrong_type(field, "an array", &other)),
+        }
+    }
+
+    /// A field of the contract that this version does not act on: only its
+    /// default may be given. An object may give some of the default's fields.
+    /// A default of `null` is none: the field's presence asks for something.
+    pub(super) fn later(&mut self, field: &'static str, default: &Value) -> Result<(), Problem> {
+        let asks_for_nothing = match (self.take(field), default) {
+            (None, _) => true,
+            (Some(Value::Object(given)), Value::Object(defaults)) => given
+                .iter()
+                .all(|(key, value)| defaults.get(key) == Some(value)),
+            (Some(given), default) => !default.is_null() && given == *default,
+        };
+        if asks_for_nothing {
+            Ok(())
+        } else {
+            Err(Problem::invalid(format!("{field}: {NOT_SUPPORTED_YET}")))
+        }
+    }
+
+    /// A field of replies: it cannot be asked for.
+    pub(super) fn read_only(&mut self, fields: &[&'static str]) -> Result<(), Problem> {
+        for field in fields {
+            if self.take(field).is_some() {
+                return Err(Problem::invalid(format!("{field}: cannot be set")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses what nobody took.
+    pub(super) fn finish(self) -> Result<(), Problem> {
+        let Some(field) = self.left.keys().next() else {
+            return Ok(());
+        };
+        let near = nearest(field, &self.valid).filter(|near| is_near(field, near));
+        let hint = near
+            .map(|near| format!("; did you mean {near}?"))
+            .unwrap_or_default();
+        Err(Problem::invalid(format!("{field}: unknown field{hint}")))
+    }
+
+    fn take(&mut self, field: &'static str) -> Option<Value> {
+        self.valid.push(field);
+        self.left.remove(field)
+    }
+}
+
+fn wrong_type(field: &str, expected: &str, found: &Value) -> Problem {
+    Problem::invalid(format!(
+        "{field}: expected {expected}, found {}",
+        kind(found)
+    ))
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn fields(body: Value) -> Fields {
+        Fields::new(body).unwrap()
+    }
+
+    #[test]
+    fn what_nobody_takes_is_unknown() {
+        let mut fields = fields(json!({"weight": 3, "weigth": 4}));
+        assert_eq!(fields.number("weight", 65_535), Ok(Some(3)));
+        assert_eq!(
+            fields.finish().unwrap_err().detail,
+            "weigth: unknown field; did you mean weight?"
+        );
+    }
+
+    #[test]
+    fn values_are_checked() {
+        let mut fields = fields(json!({"weight": 65_536, "name": 4, "port": 1.5, "forward": null}));
+        let detail = |problem: Problem| problem.detail;
+        assert_eq!(
+            fields.number("weight", 65_535).map_err(detail),
+            Err("weight: 65536 is out of range: 0 to 65535".into())
+        );
+        assert_eq!(
+            fields.parsed("name", |_| Ok(())).map_err(detail),
+            Err("name: expected a string, found a number".into())
+        );
+        assert_eq!(
+            fields.number("port", 9).map_err(detail),
+            Err("port: 1.5 is out of range: 0 to 9".into())
+        );
+        assert_eq!(
+            fields.parsed("forward", |_| Ok(())).map_err(detail),
+            Err("forward: expected a string, found null".into())
+        );
+        assert_eq!(
+            Fields::new(json!([])).map_err(detail).unwrap_err(),
+            "expected a JSON object, found an array"
+        );
+    }
+
+    #[test]
+    fn later_fields_take_their_defaults_alone() {
+        let default = json!({"type": "ipip", "port": 6080});
+        assert!(fields(json!({})).later("tunnel", &default).is_ok());
+        assert!(
+            fields(json!({"tunnel": {"type": "ipip"}}))
+                .later("tunnel", &default)
+                .is_ok()
+        );
+        let problem = fields(json!({"tunnel": {"type": "gue"}}))
+            .later("tunnel", &default)
+            .unwrap_err();
+        assert_eq!(problem.detail, "tunnel: not supported yet by this version");
+        assert!(
+            fields(json!({"persistence": null}))
+                .later("persistence", &Value::Null)
+                .is_err()
+        );
+    }
+}

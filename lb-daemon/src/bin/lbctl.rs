@@ -1,0 +1,11 @@
+//! `lbctl`, the command line of a running `lbd`. The work is in
+//! [`lb_daemon::lbctl`].
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use lb_daemon::lbctl::{self, args::Args};
+
+fn main() -> ExitCode {
+    lbctl::main(Args::parse())
+}

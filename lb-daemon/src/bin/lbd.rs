@@ -1,0 +1,175 @@
+//! The daemon: loads the data plane, keeps it as the configuration and lbctl
+//! say, and leaves it forwarding when it goes.
+
+use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand};
+use lb_daemon::{
+    api,
+    config::{file, model::Config},
+    decap,
+    state::{director::Director, footprint::Footprint, handle::Handle, start},
+};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+use tracing_subscriber::EnvFilter;
+
+const DEFAULT_CONFIG: &str = "/etc/lbd/lbd.toml";
+
+/// A layer-4 load balancer in XDP.
+#[derive(Debug, Parser)]
+#[command(name = "lbd", version, args_conflicts_with_subcommands = true)]
+struct Args {
+    /// The configuration.
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    config: PathBuf,
+    /// Validate the configuration and exit.
+    #[arg(long)]
+    check: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Detach and unpin everything that a stopped daemon left forwarding.
+    Unload {
+        /// The configuration that the daemon ran with.
+        #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+        config: PathBuf,
+    },
+    /// On a real server: take the outer header off tunnelled packets.
+    Decap(decap::Args),
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    start_log();
+    match run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lbd: {}", one_line(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The error and its causes, without those that a message tells already.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !line.contains(&cause) {
+            let separator = if line.is_empty() { "" } else { ": " };
+            line = format!("{line}{separator}{cause}");
+        }
+    }
+    line
+}
+
+/// To stderr, at `info`; `RUST_LOG` adds to that or overrides it.
+fn start_log() {
+    // netlink_proto dumps messages that it cannot read, and those hold
+    // addresses; netlink_sys tells of every poll.
+    const BASE: &str = "info,netlink_sys=off";
+    let added = std::env::var("RUST_LOG").unwrap_or_default();
+    let filter = EnvFilter::builder()
+        .parse_lossy(format!("{BASE},{added}"))
+        .add_directive("netlink_proto=off".parse().expect("a valid directive"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}
+
+fn run(args: Args) -> Result<()> {
+    match args.command {
+        Some(Command::Unload { config }) => unload(&file::load(config)?),
+        Some(Command::Decap(args)) => runtime()?.block_on(decap::run(args)),
+        None => {
+            let config = file::load(&args.config)?;
+            if args.check {
+                println!(
+                    "{}: ok, {} services",
+                    args.config.display(),
+                    config.services.len()
+                );
+                return Ok(());
+            }
+            runtime()?.block_on(serve(config, args.config))
+        }
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("start the runtime")
+}
+
+fn unload(config: &Config) -> Result<()> {
+    let pin_dir = config.director.pin_dir.display();
+    if start::unload(config)? {
+        println!("lbd: data plane removed from {pin_dir}");
+    } else {
+        println!("lbd: nothing is loaded under {pin_dir}");
+    }
+    Ok(())
+}
+
+async fn serve(config: Config, path: PathBuf) -> Result<()> {
+    // From here on a signal is not lost: it stops the daemon after its start.
+    let mut terminate = signal(SignalKind::terminate()).context("watch SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("watch SIGINT")?;
+    let mut hang_up = signal(SignalKind::hangup()).context("watch SIGHUP")?;
+
+    let mut footprint = Footprint::default();
+    if let Some(directory) = config.director.socket.parent() {
+        footprint
+            .create_dir_all(directory)
+            .with_context(|| format!("create {}", directory.display()))?;
+    }
+    let socket = api::bind(
+        &config.director.socket,
+        config.director.socket_group.as_deref(),
+    )?;
+    let director = Director::start(config, path, &mut footprint).await?;
+    footprint.keep();
+    let (handle, requests) = Handle::channel();
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let until_stopped = || {
+        let mut stopped = stopped.clone();
+        async move { drop(stopped.wait_for(|stop| *stop).await) }
+    };
+    let state = tokio::spawn(director.run(requests, until_stopped()));
+    let api = tokio::spawn(api::serve(socket, handle.clone(), until_stopped()));
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+
+    let mut state = std::pin::pin!(state);
+    let outcome = loop {
+        tokio::select! {
+            _ = terminate.recv() => break Ok(()),
+            _ = interrupt.recv() => break Ok(()),
+            _ = hang_up.recv() => {
+                let handle = handle.clone();
+                // The state task logs the outcome.
+                tokio::spawn(async move { drop(handle.reload().await) });
+            }
+            ended = &mut state => break ended.context("the state task"),
+        }
+    };
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    info!("stopping");
+    let _ = stop.send(true);
+    if outcome.is_ok() && !state.is_finished() {
+        let _ = state.await;
+    }
+    if let Ok(Err(error)) = api.await {
+        warn!(%error, "the API ended badly");
+    }
+    outcome
+}

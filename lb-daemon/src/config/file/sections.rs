@@ -1,0 +1,116 @@
+//! The sections of plain numbers and switches, and those in which this version
+//! takes nothing but the defaults.
+
+use std::ops::RangeInclusive;
+
+use super::{ConfigError, schema, table::Table};
+use crate::config::model::{Capacity, Config, Options};
+
+/// Entries of one map: past any machine's memory, far from overflowing.
+const CAPACITY_RANGE: RangeInclusive<u64> = 1..=1 << 28;
+
+pub(super) fn capacity(root: &Table<'_>) -> Result<Capacity, ConfigError> {
+    let table = section(root, "capacity", schema::CAPACITY)?;
+    let entries = |key: &str, default| number(table.as_ref(), key, CAPACITY_RANGE, default);
+    Ok(Capacity {
+        services: entries("services", 4096)?,
+        reals: entries("reals", 65_536)?,
+        connections: entries("connections", 1_048_576)?,
+    })
+}
+
+pub(super) fn options(root: &Table<'_>) -> Result<Options, ConfigError> {
+    let table = section(root, "options", schema::OPTIONS)?;
+    let flag = |key| table.as_ref().map_or(Ok(false), |table| flag(table, key));
+    Ok(Options {
+        sloppy_tcp: flag("sloppy_tcp")?,
+        reuse_fin_wait: flag("reuse_fin_wait")?,
+        icmp_rate: number(table.as_ref(), "icmp_rate", 0..=1_000_000, 1000)?,
+    })
+}
+
+/// The sections in which this version takes nothing but the defaults.
+pub(super) fn check_later_sections(root: &Table<'_>) -> Result<(), ConfigError> {
+    section(root, "defence", schema::DEFENCE)?;
+    section(root, "metrics", schema::METRICS)?;
+    section(root, "alerts", schema::ALERTS)?;
+    Ok(())
+}
+
+/// What the file lists must fit into the tables that it asks for.
+pub(super) fn check_capacity(root: &Table<'_>, config: &Config) -> Result<(), ConfigError> {
+    let reals = config
+        .services
+        .iter()
+        .map(|service| service.reals.len())
+        .sum();
+    for (key, listed, capacity) in [
+        ("services", config.services.len(), config.capacity.services),
+        ("reals", reals, config.capacity.reals),
+    ] {
+        if listed > capacity as usize {
+            let problem = format!("{capacity} is too small: the file has {listed} {key}");
+            let table = section(root, "capacity", schema::CAPACITY)?;
+            return Err(table.map_or_else(
+                || root.error("capacity", format!("{key}: {problem}")),
+                |table| table.error(key, problem.clone()),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The table called `key`, if the file has it.
+pub(super) fn section<'a>(
+    root: &Table<'a>,
+    key: &str,
+    keys: schema::Keys,
+) -> Result<Option<Table<'a>>, ConfigError> {
+    root.get(key).map(|entry| entry.table(keys)).transpose()
+}
+
+/// A switch, off by default.
+pub(super) fn flag(table: &Table<'_>, key: &str) -> Result<bool, ConfigError> {
+    table.get(key).map_or(Ok(false), |entry| entry.boolean())
+}
+
+fn number(
+    table: Option<&Table<'_>>,
+    key: &str,
+    range: RangeInclusive<u64>,
+    default: u32,
+) -> Result<u32, ConfigError> {
+    table
+        .and_then(|table| table.get(key))
+        .map_or(Ok(default), |entry| entry.integer(range))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+
+    const DIRECTOR: &str = "[director]\ninterfaces = ['eth0']\n";
+
+    fn refused(text: &str) -> String {
+        parse(text, "lbd.toml").unwrap_err().to_string()
+    }
+
+    #[test]
+    fn capacities_hold_what_the_file_has() {
+        assert_eq!(
+            refused(&format!("{DIRECTOR}[capacity]\nconnections = 0\n")),
+            "lbd.toml:4: capacity.connections: 0 is out of range: 1 to 268435456"
+        );
+        assert_eq!(
+            refused(&format!("{DIRECTOR}[capacity]\nconnections = -5\n")),
+            "lbd.toml:4: capacity.connections: -5 is out of range: 1 to 268435456"
+        );
+        let service = "[[service]]\nprotocol='tcp'\naddress='192.0.2.10'\nscheduler='rr'\n";
+        assert_eq!(
+            refused(&format!(
+                "{DIRECTOR}[capacity]\nservices = 1\n{service}port=1\n{service}port=2\n"
+            )),
+            "lbd.toml:4: capacity.services: 1 is too small: the file has 2 services"
+        );
+    }
+}

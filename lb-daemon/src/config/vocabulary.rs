@@ -1,0 +1,222 @@
+//! The words that `lbd.toml`, the API and lbctl share, and what is said about
+//! one that is wrong. A word of the contract that this version does not act
+//! on yet is refused, never accepted in silence.
+
+use std::net::IpAddr;
+
+use super::model::{ForwardingMethod, Protocol, Scheduler, ServiceId};
+
+/// Ends every refusal of something that the contract has and this version
+/// does not.
+pub const NOT_SUPPORTED_YET: &str = "not supported yet by this version";
+
+/// Every scheduler of the contract, whether it exists already or not.
+const SCHEDULERS: [&str; 14] = [
+    "rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "mh", "fo", "ovf", "twos",
+];
+
+/// What a service without a scheduler gets, by the contract.
+pub const DEFAULT_SCHEDULER: &str = "wlc";
+
+const FORWARDING_METHODS: [&str; 4] = ["dr", "nat", "tun", "local"];
+
+const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
+
+/// The scheduler called `word`.
+pub fn scheduler(word: &str) -> Result<Scheduler, String> {
+    Scheduler::from_name(word).ok_or_else(|| {
+        if SCHEDULERS.contains(&word) {
+            format!(
+                "{word} is {NOT_SUPPORTED_YET}; choose {}",
+                schedulers_at_hand()
+            )
+        } else {
+            unknown("scheduler", word, &SCHEDULERS)
+        }
+    })
+}
+
+/// The scheduler of a service that names none, or why there is none.
+pub fn default_scheduler() -> Result<Scheduler, String> {
+    Scheduler::from_name(DEFAULT_SCHEDULER).ok_or_else(|| {
+        let choice = schedulers_at_hand();
+        format!("none given, and the default, {DEFAULT_SCHEDULER}, is {NOT_SUPPORTED_YET}; choose {choice}")
+    })
+}
+
+/// The forwarding method called `word`.
+pub fn forwarding_method(word: &str) -> Result<ForwardingMethod, String> {
+    match word {
+        "dr" => Ok(ForwardingMethod::Dr),
+        "nat" => Ok(ForwardingMethod::Nat),
+        "tun" => Ok(ForwardingMethod::Tun),
+        "local" => Err(format!("local is {NOT_SUPPORTED_YET}")),
+        _ => Err(unknown("forwarding method", word, &FORWARDING_METHODS)),
+    }
+}
+
+/// The protocol called `word`.
+pub fn protocol(word: &str) -> Result<Protocol, String> {
+    match word {
+        "tcp" => Ok(Protocol::Tcp),
+        "udp" => Ok(Protocol::Udp),
+        "sctp" => Err(format!("sctp is {NOT_SUPPORTED_YET}")),
+        _ => Err(unknown("protocol", word, &PROTOCOLS)),
+    }
+}
+
+/// A service's `name`. It has no colon, so it is never taken for a
+/// [`ServiceId`].
+pub fn service_name(word: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if word.is_empty() || !word.chars().all(allowed) {
+        return Err(format!(
+            "{word:?} is not a name: use letters, digits, \".\", \"_\", \"-\""
+        ));
+    }
+    Ok(word.to_owned())
+}
+
+/// A service as the command line names it, by identity.
+pub fn service_id(text: &str) -> Result<ServiceId, String> {
+    match text.split_once(':') {
+        Some((kind @ ("fwmark" | "fwmark6" | "sctp"), _)) => {
+            Err(format!("{text}: {kind} services are {NOT_SUPPORTED_YET}"))
+        }
+        _ => text.parse(),
+    }
+}
+
+/// A real as the command line names it: `10.0.0.2:80`, `[2001:db8::2]:80`, or
+/// an address alone, which means the service's port (`None`).
+pub fn real(text: &str) -> Result<(IpAddr, Option<u16>), String> {
+    if let Ok(socket) = text.parse::<std::net::SocketAddr>() {
+        return Ok((socket.ip(), Some(socket.port())));
+    }
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(text);
+    bare.parse().map(|address| (address, None)).map_err(|_| {
+        format!(
+            "{text:?} is not a real: expected 10.0.0.2:80, [2001:db8::2]:80 or an address alone"
+        )
+    })
+}
+
+/// `unknown KIND "word"; did you mean …?`, or the whole list where nothing is
+/// near.
+#[must_use]
+pub fn unknown(kind: &str, word: &str, valid: &[&str]) -> String {
+    match nearest(word, valid) {
+        Some(near) if is_near(word, near) => {
+            format!("unknown {kind} {word:?}; did you mean {near}?")
+        }
+        _ => format!(
+            "unknown {kind} {word:?}; expected one of {}",
+            valid.join(", ")
+        ),
+    }
+}
+
+/// The one of `valid` that takes the fewest edits to reach from `word`; the
+/// first of equals.
+#[must_use]
+pub fn nearest<'a>(word: &str, valid: &[&'a str]) -> Option<&'a str> {
+    valid
+        .iter()
+        .copied()
+        .min_by_key(|candidate| strsim::damerau_levenshtein(word, candidate))
+}
+
+/// `; did you mean NAME?` where one of the known objects' names is near, to
+/// stand behind a message about an unknown one; else nothing.
+#[must_use]
+pub fn did_you_mean(word: &str, known: impl Iterator<Item = String>) -> String {
+    known
+        .filter(|name| is_near(word, name))
+        .map(|name| (strsim::damerau_levenshtein(word, &name), name))
+        .filter(|(distance, _)| *distance <= 2)
+        .min()
+        .map_or_else(String::new, |(_, name)| format!("; did you mean {name}?"))
+}
+
+/// Whether `candidate` is probably what the writer of `word` meant: at most
+/// one edit in three characters.
+#[must_use]
+pub fn is_near(word: &str, candidate: &str) -> bool {
+    let length = word.chars().count().max(candidate.chars().count());
+    strsim::damerau_levenshtein(word, candidate) <= length.div_ceil(3)
+}
+
+fn schedulers_at_hand() -> String {
+    let names: Vec<_> = Scheduler::ALL
+        .iter()
+        .map(|scheduler| scheduler.name())
+        .collect();
+    names.join(" or ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scheduler_that_does_not_exist_yet_is_refused_with_a_choice() {
+        assert_eq!(scheduler("wrr"), Ok(Scheduler::Wrr));
+        assert_eq!(
+            scheduler("wlc").unwrap_err(),
+            "wlc is not supported yet by this version; choose rr or wrr"
+        );
+        assert_eq!(
+            default_scheduler().unwrap_err(),
+            "none given, and the default, wlc, is not supported yet by this version; choose rr or wrr"
+        );
+        assert_eq!(
+            scheduler("wrrr").unwrap_err(),
+            "unknown scheduler \"wrrr\"; did you mean wrr?"
+        );
+        let error = scheduler("random").unwrap_err();
+        assert!(error.contains("expected one of rr, wrr, lc"), "{error}");
+    }
+
+    #[test]
+    fn reals_may_leave_the_port_out() {
+        let v4: IpAddr = "10.0.0.2".parse().unwrap();
+        let v6: IpAddr = "2001:db8::2".parse().unwrap();
+        assert_eq!(real("10.0.0.2:80"), Ok((v4, Some(80))));
+        assert_eq!(real("10.0.0.2"), Ok((v4, None)));
+        assert_eq!(real("[2001:db8::2]:80"), Ok((v6, Some(80))));
+        assert_eq!(real("[2001:db8::2]"), Ok((v6, None)));
+        assert_eq!(real("2001:db8::2"), Ok((v6, None)));
+        for text in ["", "web1:80", "10.0.0.2:", "10.0.0.2:99999"] {
+            assert!(real(text).unwrap_err().contains("is not a real"), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_and_identities_do_not_overlap() {
+        assert!(service_name("web-1.example_x").is_ok());
+        for word in ["", "tcp:192.0.2.10:80", "a b", "ü"] {
+            assert!(
+                service_name(word).unwrap_err().contains("is not a name"),
+                "{word}"
+            );
+        }
+    }
+
+    #[test]
+    fn services_of_later_versions_are_refused_by_kind() {
+        let error = service_id("fwmark:80").unwrap_err();
+        assert_eq!(
+            error,
+            "fwmark:80: fwmark services are not supported yet by this version"
+        );
+        assert!(
+            service_id("sctp:192.0.2.10:80")
+                .unwrap_err()
+                .contains("sctp services")
+        );
+        assert!(service_id("tcp:192.0.2.10:80").is_ok());
+    }
+}

@@ -1,0 +1,301 @@
+//! Loads the programs and makes or adopts the maps.
+
+use std::{collections::HashMap, fs, mem::size_of};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, Map, MapData, MapType, PerCpuArray, ProgramArray, RingBuf},
+    programs::{ProgramFd, Xdp},
+};
+use aya_log::EbpfLogger;
+use lb_common::{
+    abi::{Event, Scratch, Settings, map, program, stage},
+    connection::Connection,
+    flow::FlowKeyV4,
+    real::{NextHop, RealCounts, RealServer},
+    scheduler::Scheduler,
+    service::{Plan, ServiceKey},
+    stats::RealStats,
+    verdict::DROP_SLOTS,
+};
+
+use tokio::io::unix::AsyncFd;
+
+use super::{DataPlaneError, Tables, object, pinned::PinDir};
+use crate::config::model::Capacity;
+
+/// Words of plans for each real slot: a real stands in several lists under
+/// wrr, and a plan lives beside its successor.
+const PLAN_WORDS_PER_REAL: u32 = 64;
+/// Plans beyond two a service, for those that wait to be reused.
+const SPARE_PLANS: u32 = 64;
+const EVENTS_BYTES: u32 = 64 * 1024;
+
+/// Entries of each map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    pub connections: u32,
+    pub services: u32,
+    pub reals: u32,
+    pub plans: u32,
+    pub plan_words: u32,
+    pub next_hops: u32,
+}
+
+impl From<Capacity> for Sizes {
+    fn from(capacity: Capacity) -> Self {
+        Self {
+            connections: capacity.connections,
+            services: capacity.services,
+            reals: capacity.reals,
+            plans: capacity
+                .services
+                .saturating_mul(2)
+                .saturating_add(SPARE_PLANS),
+            plan_words: capacity.reals.saturating_mul(PLAN_WORDS_PER_REAL),
+            next_hops: capacity.reals,
+        }
+    }
+}
+
+/// How a map looks in the kernel.
+#[derive(Debug)]
+pub struct Layout {
+    pub name: &'static str,
+    pub map_type: MapType,
+    pub key_size: u32,
+    pub value_size: u32,
+    pub max_entries: u32,
+}
+
+impl Sizes {
+    /// The layout of every pinned map.
+    #[must_use]
+    pub fn layouts(&self) -> Vec<Layout> {
+        fn layout<K, V>(name: &'static str, map_type: MapType, max_entries: u32) -> Layout {
+            let (key_size, value_size) = (size_of::<K>() as u32, size_of::<V>() as u32);
+            Layout {
+                name,
+                map_type,
+                key_size,
+                value_size,
+                max_entries,
+            }
+        }
+        use MapType::{Array, Hash, PerCpuArray};
+        vec![
+            layout::<FlowKeyV4, Connection>(map::CONNECTIONS_V4, Hash, self.connections),
+            layout::<ServiceKey, u32>(map::SERVICES, Hash, self.services),
+            layout::<u32, u64>(map::CURRENT_PLANS, Array, self.services),
+            layout::<u32, RealStats>(map::SERVICE_STATS, Array, self.services),
+            layout::<u32, Plan>(map::PLANS, Array, self.plans),
+            layout::<u32, u32>(map::PLAN_WORDS, Array, self.plan_words),
+            layout::<u32, RealServer>(map::REALS, Array, self.reals),
+            layout::<u32, RealCounts>(map::REAL_COUNTS, Array, self.reals),
+            layout::<u32, RealStats>(map::REAL_STATS, PerCpuArray, self.reals),
+            layout::<u32, NextHop>(map::NEXT_HOPS, Array, self.next_hops),
+            layout::<u32, Settings>(map::SETTINGS, Array, 1),
+            layout::<u32, u64>(map::DROPS, PerCpuArray, DROP_SLOTS),
+            layout::<u32, Scratch>(map::SCRATCH, PerCpuArray, 1),
+            layout::<u32, u32>(map::STAGES, MapType::ProgramArray, stage::COUNT),
+            layout::<(), ()>(map::EVENTS, MapType::RingBuf, EVENTS_BYTES),
+        ]
+    }
+}
+
+/// The programs in the kernel, loaded and not yet attached.
+pub struct Programs {
+    ebpf: Ebpf,
+    stages: ProgramArray<MapData>,
+}
+
+/// What [`Programs::load`] gives.
+pub struct Loaded {
+    pub programs: Programs,
+    pub tables: Tables,
+    /// Requests from the programs ([`Event`]).
+    pub events: RingBuf<MapData>,
+    /// The connection table, for walks.
+    pub connections: MapData,
+    /// True when the maps were there already.
+    pub adopted: bool,
+}
+
+impl Programs {
+    /// Loads the programs. The maps are those pinned in `pins`, which match
+    /// `sizes`, or new ones, pinned there. After an error nothing new is
+    /// left.
+    pub fn load(pins: &PinDir, sizes: &Sizes) -> Result<Loaded, DataPlaneError> {
+        let adopted = pins.is_adoptable(sizes);
+        if adopted {
+            pins.check(sizes)?;
+        } else {
+            pins.check_other_versions()?;
+            // What a start that was cut off may have left.
+            pins.clear()?;
+            fs::create_dir_all(pins.path()).map_err(|source| DataPlaneError::Path {
+                action: "create",
+                path: pins.path().to_owned(),
+                source,
+            })?;
+        }
+        let loaded = Self::load_all(pins, sizes, adopted);
+        if loaded.is_err() && !adopted {
+            let _ = pins.clear();
+        }
+        loaded
+    }
+
+    fn load_all(pins: &PinDir, sizes: &Sizes, adopted: bool) -> Result<Loaded, DataPlaneError> {
+        let level = log_level();
+        let mut loader = EbpfLoader::new();
+        loader.default_map_pin_directory(pins.path());
+        loader.override_global(aya_log::LEVEL, &level, true);
+        for layout in sizes.layouts() {
+            loader.map_max_entries(layout.name, layout.max_entries);
+        }
+        let mut ebpf = loader.load(object::DIRECTOR)?;
+        for (name, program) in ebpf.programs_mut() {
+            let error = |source| DataPlaneError::Program {
+                name: name.to_owned(),
+                source,
+            };
+            let program: &mut Xdp = program.try_into().map_err(error)?;
+            program
+                .load()
+                .map_err(|error| DataPlaneError::load(name, error))?;
+        }
+        let tables = tables(&mut ebpf)?;
+        let stages = typed(&mut ebpf, map::STAGES)?;
+        let events = typed(&mut ebpf, map::EVENTS)?;
+        let Map::HashMap(connections) = take(&mut ebpf, map::CONNECTIONS_V4)? else {
+            return Err(DataPlaneError::Missing(map::CONNECTIONS_V4.to_owned()));
+        };
+        Ok(Loaded {
+            programs: Self { ebpf, stages },
+            tables,
+            events,
+            connections,
+            adopted,
+        })
+    }
+
+    /// Puts every stage's program into the program array.
+    pub fn set_stages(&mut self) -> Result<(), DataPlaneError> {
+        let schedulers = Scheduler::ALL.iter().map(|s| (*s as u32, s.program()));
+        let stages = [
+            (stage::CONNECT, program::CONNECT),
+            (stage::ICMP_REPLY, program::ICMP_REPLY),
+        ];
+        for (index, name) in schedulers.chain(stages) {
+            let fd = self.fd(name)?;
+            self.stages
+                .set(index, &fd, 0)
+                .map_err(|source| DataPlaneError::Map {
+                    name: map::STAGES,
+                    source,
+                })?;
+        }
+        Ok(())
+    }
+
+    /// A program by its name in the object.
+    pub fn xdp(&mut self, name: &str) -> Result<&mut Xdp, DataPlaneError> {
+        let program = self
+            .ebpf
+            .program_mut(name)
+            .ok_or_else(|| DataPlaneError::Missing(format!("program {name}")))?;
+        program
+            .try_into()
+            .map_err(|source| DataPlaneError::Program {
+                name: name.to_owned(),
+                source,
+            })
+    }
+
+    /// A descriptor of a loaded program.
+    pub fn fd(&mut self, name: &str) -> Result<ProgramFd, DataPlaneError> {
+        let error = |source| DataPlaneError::Program {
+            name: name.to_owned(),
+            source,
+        };
+        let fd = self.xdp(name)?.fd().map_err(error)?;
+        fd.try_clone().map_err(|e| DataPlaneError::Path {
+            action: "duplicate",
+            path: name.into(),
+            source: e,
+        })
+    }
+
+    /// Starts to pass on what the programs log, if they may log anything.
+    /// Must be called within a tokio runtime.
+    pub fn start_log(&mut self) -> std::io::Result<()> {
+        if log_level() <= aya_log::Level::Info as u8 {
+            return Ok(());
+        }
+        let logger = EbpfLogger::init(&mut self.ebpf).map_err(std::io::Error::other)?;
+        // SAFETY: the logger owns its ring's descriptor, always the same, and
+        // closes it when it is dropped.
+        let mut logger = unsafe { AsyncFd::register(logger) }?;
+        tokio::spawn(async move {
+            while let Ok(mut guard) = logger.readable_mut().await {
+                guard.get_inner_mut().flush();
+                guard.clear_ready();
+            }
+        });
+        Ok(())
+    }
+
+    /// Instructions that the verifier walked, by program.
+    #[must_use]
+    pub fn verified_instructions(&self) -> HashMap<String, u32> {
+        let info = |(name, program): (&str, &aya::programs::Program)| {
+            Some((
+                name.to_owned(),
+                program.info().ok()?.verified_instruction_count()?,
+            ))
+        };
+        self.ebpf.programs().filter_map(info).collect()
+    }
+}
+
+/// The programs' own log level: what the daemon's filter lets through. Below
+/// it the verifier removes the statements.
+fn log_level() -> u8 {
+    use tracing::level_filters::LevelFilter;
+    match LevelFilter::current() {
+        LevelFilter::TRACE => aya_log::Level::Trace as u8,
+        LevelFilter::DEBUG => aya_log::Level::Debug as u8,
+        _ => aya_log::Level::Info as u8,
+    }
+}
+
+fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, DataPlaneError> {
+    ebpf.take_map(name)
+        .ok_or_else(|| DataPlaneError::Missing(format!("map {name}")))
+}
+
+fn typed<T: TryFrom<Map, Error = aya::maps::MapError>>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<T, DataPlaneError> {
+    T::try_from(take(ebpf, name)?).map_err(|source| DataPlaneError::Map { name, source })
+}
+
+fn tables(ebpf: &mut Ebpf) -> Result<Tables, DataPlaneError> {
+    Ok(Tables {
+        services: typed(ebpf, map::SERVICES)?,
+        current_plans: typed::<Array<_, _>>(ebpf, map::CURRENT_PLANS)?,
+        plans: typed(ebpf, map::PLANS)?,
+        plan_words: typed(ebpf, map::PLAN_WORDS)?,
+        reals: typed(ebpf, map::REALS)?,
+        real_counts: typed(ebpf, map::REAL_COUNTS)?,
+        real_stats: typed::<PerCpuArray<_, _>>(ebpf, map::REAL_STATS)?,
+        service_stats: typed(ebpf, map::SERVICE_STATS)?,
+        next_hops: typed(ebpf, map::NEXT_HOPS)?,
+        settings: typed(ebpf, map::SETTINGS)?,
+        drops: typed(ebpf, map::DROPS)?,
+    })
+}
+
+const _: () = assert!(size_of::<Event>() <= EVENTS_BYTES as usize);

@@ -1,0 +1,10 @@
+//! The compiled BPF objects, carried in the binary (see `build.rs`).
+
+/// The director's programs: `lb-ebpf/src/main.rs`.
+pub static DIRECTOR: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lbd-xdp.o"));
+
+/// The decapsulator for real servers: `lb-ebpf/src/bin/decap.rs`.
+pub static DECAP: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lbd-decap.o"));
+
+/// The wrapper that benchmarks run programs through: `lb-ebpf/src/bin/bench.rs`.
+pub static BENCH: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lbd-bench.o"));

@@ -1,0 +1,162 @@
+//! The bpf(2) commands that aya has no call for: batched look-up, a test run
+//! by descriptor from another thread, the interface of a link. Layouts: `union bpf_attr` in
+//! include/uapi/linux/bpf.h (Linux 6.1).
+
+use std::{
+    ffi::CString,
+    io,
+    mem::{MaybeUninit, size_of},
+    os::{
+        fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::Path,
+};
+
+use lb_common::{connection::Connection, flow::FlowKeyV4};
+
+const BPF_OBJ_GET: libc::c_long = 7;
+const BPF_PROG_TEST_RUN: libc::c_long = 10;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
+
+/// `struct { /* BPF_MAP_*_BATCH */ } batch`.
+#[repr(C)]
+#[derive(Default)]
+struct BatchAttr {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
+/// `struct { /* BPF_PROG_TEST_RUN */ } test`.
+#[repr(C)]
+#[derive(Default)]
+struct TestRunAttr {
+    prog_fd: u32,
+    retval: u32,
+    data_size_in: u32,
+    data_size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    ctx_size_in: u32,
+    ctx_size_out: u32,
+    ctx_in: u64,
+    ctx_out: u64,
+    flags: u32,
+    cpu: u32,
+    batch_size: u32,
+    pad: u32,
+}
+
+/// `struct { } info`, of `BPF_OBJ_GET_INFO_BY_FD`.
+#[repr(C)]
+struct InfoAttr {
+    bpf_fd: u32,
+    info_len: u32,
+    info: u64,
+}
+
+/// `struct bpf_link_info`, of an XDP link.
+#[repr(C)]
+#[derive(Default)]
+struct LinkInfo {
+    link_type: u32,
+    id: u32,
+    prog_id: u32,
+    pad: u32,
+    ifindex: u32,
+    rest: [u32; 11],
+}
+
+/// `struct { /* BPF_OBJ_* */ }`.
+#[repr(C)]
+#[derive(Default)]
+struct ObjectAttr {
+    pathname: u64,
+    bpf_fd: u32,
+    file_flags: u32,
+}
+
+fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<libc::c_long> {
+    // SAFETY: `attr` is a prefix of the command's part of `union bpf_attr`,
+    // and its length is passed; the pointers in it are the caller's.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attr, size_of::<T>()) };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+/// Where a walk of a hash map stands; `None` starts one.
+pub(super) type Position = Option<u32>;
+
+/// Looks up the next entries of the connection table into `keys` and
+/// `values`, which have the same length. Returns how many there are and
+/// where to go on; no position: that was the end.
+pub(super) fn lookup_batch(
+    map: BorrowedFd<'_>,
+    position: Position,
+    keys: &mut [MaybeUninit<FlowKeyV4>],
+    values: &mut [MaybeUninit<Connection>],
+) -> io::Result<(usize, Position)> {
+    let mut next = 0u32;
+    let mut attr = BatchAttr {
+        in_batch: position
+            .as_ref()
+            .map_or(0, |p| std::ptr::from_ref(p) as u64),
+        out_batch: &raw mut next as u64,
+        keys: keys.as_mut_ptr() as u64,
+        values: values.as_mut_ptr() as u64,
+        count: u32::try_from(keys.len().min(values.len())).unwrap_or(u32::MAX),
+        map_fd: map.as_raw_fd().cast_unsigned(),
+        ..BatchAttr::default()
+    };
+    match bpf(BPF_MAP_LOOKUP_BATCH, &mut attr) {
+        Ok(_) => Ok((attr.count as usize, Some(next))),
+        // The end of the table; `count` entries came all the same.
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok((attr.count as usize, None)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Runs a program once on `data`; returns its return value.
+pub(super) fn test_run(program: BorrowedFd<'_>, data: &[u8]) -> io::Result<u32> {
+    let mut attr = TestRunAttr {
+        prog_fd: program.as_raw_fd().cast_unsigned(),
+        data_size_in: u32::try_from(data.len()).map_err(io::Error::other)?,
+        data_in: data.as_ptr() as u64,
+        repeat: 1,
+        ..TestRunAttr::default()
+    };
+    bpf(BPF_PROG_TEST_RUN, &mut attr)?;
+    Ok(attr.retval)
+}
+
+/// The interface of the XDP link pinned at `path`; 0 when it is gone.
+pub(super) fn pinned_link_ifindex(path: &Path) -> io::Result<u32> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attr = ObjectAttr {
+        pathname: path.as_ptr() as u64,
+        ..ObjectAttr::default()
+    };
+    let fd = bpf(BPF_OBJ_GET, &mut attr)?;
+    // SAFETY: the call made the descriptor, and nobody else has it.
+    let link = unsafe { OwnedFd::from_raw_fd(fd as i32) };
+    let mut info = LinkInfo::default();
+    let mut attr = InfoAttr {
+        bpf_fd: link.as_raw_fd().cast_unsigned(),
+        info_len: size_of::<LinkInfo>() as u32,
+        info: &raw mut info as u64,
+    };
+    bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
+    Ok(info.ifindex)
+}

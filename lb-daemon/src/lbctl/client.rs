@@ -1,0 +1,181 @@
+//! HTTP over the daemon's unix socket: one connection for each request.
+
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{Method, Request, StatusCode, body::Bytes, client::conn::http1, header};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::net::UnixStream;
+
+use crate::api::wire::Problem;
+
+/// Longer than the daemon waits for its own state task.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Largest answer: 65,536 reals are about 30 MiB.
+const MAX_ANSWER_BYTES: usize = 256 << 20;
+
+/// The daemon behind a socket.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    socket: PathBuf,
+}
+
+/// A body as the daemon sent it.
+#[derive(Clone, Debug)]
+pub(super) struct Answer(Bytes);
+
+impl Answer {
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0).into_owned()
+    }
+
+    pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_slice(&self.0)
+            .context("cannot read lbd's answer; is it of another version?")
+    }
+}
+
+impl Client {
+    pub(super) fn new(socket: &Path) -> Self {
+        Self {
+            socket: socket.to_owned(),
+        }
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Result<Answer> {
+        self.request(Method::GET, path, None).await
+    }
+
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Answer> {
+        self.request(Method::POST, path, Some(body)).await
+    }
+
+    pub(super) async fn patch(&self, path: &str, body: &Value) -> Result<Answer> {
+        self.request(Method::PATCH, path, Some(body)).await
+    }
+
+    pub(super) async fn delete(&self, path: &str) -> Result<Answer> {
+        self.request(Method::DELETE, path, None).await
+    }
+
+    async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer> {
+        let exchange = self.exchange(method, path, body);
+        let answer = tokio::time::timeout(PATIENCE, exchange).await;
+        let (status, body) =
+            answer.map_err(|_| anyhow!("lbd at {} does not answer", self.socket.display()))??;
+        if status.is_success() {
+            return Ok(Answer(body));
+        }
+        match serde_json::from_slice::<Problem>(&body) {
+            Ok(problem) if !problem.detail.is_empty() => bail!(problem.detail),
+            _ => bail!("lbd answered {status}"),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, Bytes)> {
+        let stream = UnixStream::connect(&self.socket)
+            .await
+            .map_err(|error| self.unreachable(&error))?;
+        let broken = || format!("the connection to lbd at {} broke", self.socket.display());
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .with_context(broken)?;
+        // Drives the exchange; it ends with the sender, and its errors come
+        // out of the request too.
+        tokio::spawn(connection);
+        let content = body.map(Value::to_string).unwrap_or_default();
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "lbd")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(content)))?;
+        let response = sender.send_request(request).await.with_context(broken)?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES)
+            .collect()
+            .await;
+        let body = body.map_err(|error| anyhow!("{}: {error}", broken()))?;
+        Ok((status, body.to_bytes()))
+    }
+
+    fn unreachable(&self, error: &std::io::Error) -> anyhow::Error {
+        let hint = match error.kind() {
+            ErrorKind::PermissionDenied => "are you root, or in director.socket_group?",
+            _ => "is lbd running?",
+        };
+        anyhow!(
+            "cannot reach lbd at {}: {error}; {hint}",
+            self.socket.display()
+        )
+    }
+}
+
+/// The path of a service, and of one of its reals.
+pub(super) fn service_path(service: &str) -> String {
+    format!("/v1/services/{}", percent_encoded(service))
+}
+
+pub(super) fn reals_path(service: &str) -> String {
+    format!("{}/reals", service_path(service))
+}
+
+pub(super) fn real_path(service: &str, real: &str) -> String {
+    format!("{}/{}", reals_path(service), percent_encoded(real))
+}
+
+/// RFC 3986 section 2: everything but unreserved characters is encoded.
+fn percent_encoded(segment: &str) -> String {
+    let mut encoded = String::new();
+    for byte in segment.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_are_named_in_paths() {
+        assert_eq!(
+            real_path("udp:[2001:db8::1]:53", "10.0.0.2:80"),
+            "/v1/services/udp%3A%5B2001%3Adb8%3A%3A1%5D%3A53/reals/10.0.0.2%3A80"
+        );
+        assert_eq!(reals_path("web-1"), "/v1/services/web-1/reals");
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_is_not_there_is_said_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("lbd.sock");
+        let error = Client::new(&socket)
+            .get("/v1/status")
+            .await
+            .unwrap_err()
+            .to_string();
+        let expected = format!("cannot reach lbd at {}: No such file", socket.display());
+        assert!(
+            error.starts_with(&expected) && error.ends_with("; is lbd running?"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,298 @@
+//! Pages for people: `status`, `service list`, `service show`.
+
+use std::fmt::Write;
+
+use super::columns::{
+    Align::{self, Left, Right},
+    aligned,
+};
+use crate::api::wire;
+
+/// `lbctl status`.
+pub(super) fn status(status: &wire::Status) -> String {
+    let mut page = format!("lbd {}, up {}\n", status.version, duration(status.uptime_s));
+
+    let interfaces = status
+        .interfaces
+        .iter()
+        .map(|interface| vec![interface.name.clone(), interface.mode.clone()]);
+    section(&mut page, "Interfaces", &[Left, Left], interfaces.collect());
+
+    let mut tables = vec![
+        ["", "entries", "capacity", "fill"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    tables.extend(status.tables.iter().map(|table| {
+        vec![
+            table.name.clone(),
+            table.entries.to_string(),
+            table.capacity.to_string(),
+            fill(table),
+        ]
+    }));
+    section(&mut page, "Tables", &[Left, Right, Right, Right], tables);
+
+    let drops = status
+        .drops
+        .iter()
+        .map(|(reason, packets)| vec![reason.clone(), packets.to_string()]);
+    section(
+        &mut page,
+        "Dropped packets",
+        &[Left, Right],
+        drops.collect(),
+    );
+
+    let lines = |lines: &[String]| lines.iter().map(|line| vec![line.clone()]).collect();
+    section(
+        &mut page,
+        "Reals without a next hop",
+        &[Left],
+        lines(&status.unresolved),
+    );
+    section(&mut page, "Warnings", &[Left], lines(&status.warnings));
+    page
+}
+
+/// `lbctl service list`.
+pub(super) fn service_list(services: &[wire::Service]) -> String {
+    let mut rows = vec![
+        ["SERVICE", "NAME", "SCHEDULER", "FORWARD", "REALS", "OWNER"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    rows.extend(services.iter().map(|service| {
+        vec![
+            service.service.clone(),
+            service.name.clone().unwrap_or_else(|| "-".into()),
+            service.scheduler.clone(),
+            service.forward.clone(),
+            service.reals.len().to_string(),
+            owner(service.owner).into(),
+        ]
+    }));
+    aligned(0, &[Left, Left, Left, Left, Right, Left], &rows)
+}
+
+/// `lbctl service show`.
+pub(super) fn service(service: &wire::Service) -> String {
+    let mut scheduler = service.scheduler.clone();
+    if !service.scheduler_flags.is_empty() {
+        // Writing to a string cannot fail.
+        let _ = write!(scheduler, " ({})", service.scheduler_flags.join(", "));
+    }
+    let stats = service.stats;
+    let rows = [
+        ("Service", service.service.clone()),
+        ("Name", service.name.clone().unwrap_or_else(|| "-".into())),
+        ("Owner", owner(service.owner).into()),
+        ("Scheduler", scheduler),
+        ("Forward", service.forward.clone()),
+        ("Connections", stats.connections.to_string()),
+        (
+            "In",
+            format!("{} packets, {} bytes", stats.in_packets, stats.in_bytes),
+        ),
+        (
+            "Out",
+            format!("{} packets, {} bytes", stats.out_packets, stats.out_bytes),
+        ),
+    ];
+    let mut page = aligned(
+        0,
+        &[Left, Left],
+        &rows.map(|(key, value)| vec![key.to_owned(), value]),
+    );
+    page.push('\n');
+    if service.reals.is_empty() {
+        page.push_str("No reals: new connections are refused.\n");
+    } else {
+        page.push_str(&reals(&service.reals));
+    }
+    page
+}
+
+fn reals(reals: &[wire::Real]) -> String {
+    let header = [
+        "REAL",
+        "FORWARD",
+        "WEIGHT",
+        "STATE",
+        "HEALTH",
+        "OWNER",
+        "ACTIVE",
+        "INACTIVE",
+        "CONNECTIONS",
+        "NEXT HOP",
+    ];
+    let mut rows = vec![header.map(str::to_owned).to_vec()];
+    rows.extend(reals.iter().map(|real| {
+        vec![
+            real.real.clone(),
+            real.forward.clone(),
+            weight(real),
+            real.state.clone(),
+            real.health.clone(),
+            owner(real.owner).into(),
+            real.active.to_string(),
+            real.inactive.to_string(),
+            real.stats.connections.to_string(),
+            real.next_hop.clone(),
+        ]
+    }));
+    let aligns = [
+        Left, Left, Right, Left, Left, Left, Right, Right, Right, Left,
+    ];
+    aligned(0, &aligns, &rows)
+}
+
+fn section(page: &mut String, title: &str, aligns: &[Align], rows: Vec<Vec<String>>) {
+    let rows = if rows.is_empty() {
+        vec![vec!["none".to_owned()]]
+    } else {
+        rows
+    };
+    page.push_str(&format!("\n{title}\n"));
+    page.push_str(&aligned(2, aligns, &rows));
+}
+
+/// What is configured, and what is in force where that differs.
+fn weight(real: &wire::Real) -> String {
+    if real.weight == real.effective_weight {
+        real.weight.to_string()
+    } else {
+        format!("{} (now {})", real.weight, real.effective_weight)
+    }
+}
+
+fn owner(owner: wire::Owner) -> &'static str {
+    match owner {
+        wire::Owner::File => "file",
+        wire::Owner::Runtime => "runtime",
+    }
+}
+
+/// Tenths of a percent, rounded down: 100.0 % is full.
+fn fill(table: &wire::Table) -> String {
+    let permille = u128::from(table.entries) * 1000 / u128::from(table.capacity.max(1));
+    format!("{}.{} %", permille / 10, permille % 10)
+}
+
+/// The two largest units: `2 d 3 h`, `5 min 7 s`, `4 s`.
+fn duration(seconds: u64) -> String {
+    let units = [
+        (seconds / 86_400, "d"),
+        (seconds / 3600 % 24, "h"),
+        (seconds / 60 % 60, "min"),
+        (seconds % 60, "s"),
+    ];
+    let first = units
+        .iter()
+        .position(|(count, _)| *count > 0)
+        .unwrap_or(units.len() - 1);
+    let shown = units[first..]
+        .iter()
+        .take(2)
+        .map(|(count, unit)| format!("{count} {unit}"));
+    shown.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_is_aligned_and_says_none() {
+        let page = status(&wire::Status {
+            version: "0.1.0".into(),
+            uptime_s: 307,
+            interfaces: vec![
+                wire::Interface {
+                    name: "eth0".into(),
+                    mode: "native".into(),
+                },
+                wire::Interface {
+                    name: "wan".into(),
+                    mode: "generic".into(),
+                },
+            ],
+            tables: vec![wire::Table {
+                name: "connections_v4".into(),
+                entries: 10,
+                capacity: 1000,
+            }],
+            drops: [("no_real".to_owned(), 3)].into(),
+            unresolved: vec!["tcp:192.0.2.10:80 10.0.0.2:80: no neighbour".into()],
+            warnings: Vec::new(),
+        });
+        let expected = [
+            "lbd 0.1.0, up 5 min 7 s",
+            "",
+            "Interfaces",
+            "  eth0  native",
+            "  wan   generic",
+            "",
+            "Tables",
+            "                  entries  capacity   fill",
+            "  connections_v4       10      1000  1.0 %",
+            "",
+            "Dropped packets",
+            "  no_real  3",
+            "",
+            "Reals without a next hop",
+            "  tcp:192.0.2.10:80 10.0.0.2:80: no neighbour",
+            "",
+            "Warnings",
+            "  none",
+            "",
+        ];
+        assert_eq!(page, expected.join("\n"));
+    }
+
+    #[test]
+    fn durations_have_two_units() {
+        for (seconds, text) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min 0 s"),
+            (3601, "1 h 0 min"),
+            (183_600, "2 d 3 h"),
+        ] {
+            assert_eq!(duration(seconds), text);
+        }
+    }
+
+    #[test]
+    fn a_full_table_is_full() {
+        let table = |entries| wire::Table {
+            name: String::new(),
+            entries,
+            capacity: 1000,
+        };
+        assert_eq!(fill(&table(999)), "99.9 %");
+        assert_eq!(fill(&table(1000)), "100.0 %");
+    }
+
+    #[test]
+    fn a_service_without_reals_says_so() {
+        let page = service(&wire::Service {
+            service: "tcp:192.0.2.10:80".into(),
+            name: Some("web".into()),
+            owner: wire::Owner::File,
+            scheduler: "rr".into(),
+            scheduler_flags: Vec::new(),
+            forward: "dr".into(),
+            reals: Vec::new(),
+            stats: wire::Stats::default(),
+        });
+        assert!(
+            page.starts_with("Service      tcp:192.0.2.10:80\nName         web\n"),
+            "{page}"
+        );
+        assert!(
+            page.ends_with("No reals: new connections are refused.\n"),
+            "{page}"
+        );
+    }
+}

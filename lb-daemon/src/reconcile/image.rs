@@ -1,0 +1,200 @@
+//! What the maps hold, as the daemon knows it: slots, their owners, and which
+//! are free. Read back from the maps at adoption ([`super::adopt`]).
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use lb_common::{
+    addr::{Addr, Be16},
+    real::{NextHop, RealServer},
+    scheduler::Listed,
+    service::{Plan, ServiceKey},
+};
+
+use super::ranges::{Ranges, Slots};
+use crate::{
+    config::model::{RealId, ServiceId},
+    dataplane::Sizes,
+};
+
+/// How long a replaced plan stays as it is: a packet may still be reading it.
+/// A program runs for microseconds.
+pub(super) const PLAN_REST: Duration = Duration::from_millis(100);
+
+/// The contents of the maps.
+#[derive(Clone, Debug)]
+pub struct Image {
+    pub(super) services: HashMap<ServiceId, ServiceImage>,
+    pub(super) reals: HashMap<u32, RealImage>,
+    pub(super) hops: HashMap<IpAddr, HopImage>,
+    pub(super) service_slots: Slots,
+    pub(super) real_slots: Slots,
+    pub(super) hop_slots: Slots,
+    pub(super) plan_slots: Slots,
+    pub(super) words: Ranges,
+    /// Plans out of force, since when.
+    pub(super) resting: Vec<(Instant, PlanPlace)>,
+}
+
+/// A service slot in use.
+#[derive(Clone, Debug)]
+pub(super) struct ServiceImage {
+    pub slot: u32,
+    /// False: deleted, and kept while connections of its reals go on.
+    pub bound: bool,
+    pub plan: Option<PlanImage>,
+    /// Real slots, retired ones too.
+    pub reals: HashMap<RealId, u32>,
+}
+
+/// Where a plan lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PlanPlace {
+    pub slot: u32,
+    pub first: u32,
+    pub length: u32,
+}
+
+/// The plan in force of a service.
+#[derive(Clone, Debug)]
+pub(super) struct PlanImage {
+    pub place: PlanPlace,
+    /// As written; its `turn` moves on in the kernel.
+    pub plan: Plan,
+    pub words: Vec<u32>,
+    /// The reals it was made for, in scan order.
+    pub listed: Vec<Listed>,
+}
+
+/// A real slot in use.
+#[derive(Clone, Debug)]
+pub(super) struct RealImage {
+    pub server: RealServer,
+    /// The service's identity; none where a deleted service was found at
+    /// adoption.
+    pub service: Option<ServiceId>,
+    /// Deleted at this time, and kept while connections refer to it.
+    pub retired: Option<Instant>,
+}
+
+/// A next-hop slot in use.
+#[derive(Clone, Debug)]
+pub(super) struct HopImage {
+    pub slot: u32,
+    pub hop: NextHop,
+    /// Real slots that use it.
+    pub users: u32,
+}
+
+impl Image {
+    /// Empty maps.
+    #[must_use]
+    pub fn empty(sizes: &Sizes) -> Self {
+        let none = HashSet::new();
+        Self {
+            services: HashMap::new(),
+            reals: HashMap::new(),
+            hops: HashMap::new(),
+            service_slots: Slots::new(sizes.services, &none),
+            real_slots: Slots::new(sizes.reals, &none),
+            hop_slots: Slots::new(sizes.next_hops, &none),
+            plan_slots: Slots::new(sizes.plans, &none),
+            words: Ranges::new(sizes.plan_words, Vec::new()),
+            resting: Vec::new(),
+        }
+    }
+
+    /// Services that packets can reach.
+    pub fn bound_services(&self) -> impl Iterator<Item = ServiceId> + '_ {
+        self.services
+            .iter()
+            .filter(|(_, s)| s.bound)
+            .map(|(id, _)| *id)
+    }
+
+    /// The slot of a real, if it is there and not deleted.
+    #[must_use]
+    pub fn real_slot(&self, service: ServiceId, real: RealId) -> Option<u32> {
+        let slot = *self.services.get(&service)?.reals.get(&real)?;
+        self.reals[&slot].retired.is_none().then_some(slot)
+    }
+
+    /// Slot of a bound service.
+    #[must_use]
+    pub fn service_slot(&self, service: ServiceId) -> Option<u32> {
+        self.services
+            .get(&service)
+            .filter(|s| s.bound)
+            .map(|s| s.slot)
+    }
+
+    /// Every real slot that counts for a service, retired ones too.
+    pub fn slots_of(&self, service: ServiceId) -> impl Iterator<Item = u32> + '_ {
+        self.services
+            .get(&service)
+            .into_iter()
+            .flat_map(|s| s.reals.values().copied())
+    }
+
+    /// Addresses that need a next hop.
+    pub fn hop_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.hops.keys().copied()
+    }
+
+    /// The next hop towards an address.
+    #[must_use]
+    pub fn hop(&self, address: IpAddr) -> Option<&NextHop> {
+        self.hops.get(&address).map(|hop| &hop.hop)
+    }
+
+    /// The address that a next-hop slot leads to.
+    #[must_use]
+    pub fn hop_address(&self, slot: u32) -> Option<IpAddr> {
+        self.hops
+            .iter()
+            .find(|(_, hop)| hop.slot == slot)
+            .map(|(address, _)| *address)
+    }
+
+    /// Used slots: services, reals.
+    #[must_use]
+    pub fn fill(&self) -> (u32, u32) {
+        (self.service_slots.used(), self.real_slots.used())
+    }
+
+    /// Whether replaced plans wait to be taken back.
+    pub(super) fn has_resting_plans(&self) -> bool {
+        !self.resting.is_empty()
+    }
+
+    /// Takes back what replaced plans occupied, once no packet reads them.
+    pub(super) fn reclaim(&mut self, now: Instant) {
+        let (ready, resting) = std::mem::take(&mut self.resting)
+            .into_iter()
+            .partition(|(since, _)| now.duration_since(*since) >= PLAN_REST);
+        self.resting = resting;
+        for (_, place) in ready {
+            let PlanPlace {
+                slot,
+                first,
+                length,
+            } = place;
+            self.plan_slots.give_back(slot);
+            self.words.give_back(first, length);
+        }
+    }
+}
+
+/// The map key of a service.
+#[must_use]
+pub fn service_key(id: ServiceId) -> ServiceKey {
+    ServiceKey {
+        address: Addr::from(id.address),
+        port: Be16::new(id.port),
+        protocol: id.protocol.number(),
+        pad: 0,
+    }
+}

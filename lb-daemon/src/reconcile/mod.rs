@@ -1,0 +1,18 @@
+//! From the desired state to the contents of the maps.
+//!
+//! [`Image`] is what the maps hold. [`plan`] works out, without I/O, which
+//! writes make one service what it should be; [`apply`] carries them out in
+//! that order: reals, then the plan, then the word that makes it current,
+//! then the service; the reverse to remove. Services are reconciled one by
+//! one, so what did not change is not touched.
+
+pub mod adopt;
+pub mod apply;
+pub mod image;
+pub mod plan;
+pub mod ranges;
+pub mod retire;
+
+pub use apply::{ReconcileError, Reconciler};
+pub use image::Image;
+pub use plan::{NoRoom, Op};

@@ -1,0 +1,362 @@
+//! Which writes make a service what it should be. No I/O: the image is
+//! changed as if the writes had been done, and they are returned in order.
+
+use std::{collections::HashSet, net::IpAddr, time::Instant};
+
+use lb_common::{
+    addr::{Addr, Be16},
+    real::{NextHop, RealServer, slot},
+    scheduler::{Listed, Scheduler, rr, wrr},
+    service::{Plan, ServiceKey},
+};
+
+use super::{
+    image::{HopImage, Image, PlanImage, PlanPlace, RealImage, ServiceImage, service_key},
+    retire::{forget_if_empty, retire},
+};
+use crate::config::model::{Real, RealId, Service, ServiceId};
+
+/// One write to the maps.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    SetHop {
+        slot: u32,
+        hop: NextHop,
+    },
+    /// Counters and counts to 0, before a slot gets a new owner.
+    ClearReal {
+        slot: u32,
+    },
+    ClearService {
+        slot: u32,
+    },
+    SetReal {
+        slot: u32,
+        real: RealServer,
+    },
+    SetWords {
+        first: u32,
+        words: Vec<u32>,
+    },
+    SetPlan {
+        slot: u32,
+        plan: Plan,
+    },
+    SetCurrent {
+        service: u32,
+        plan: u32,
+    },
+    Bind {
+        key: ServiceKey,
+        service: u32,
+    },
+    Unbind {
+        key: ServiceKey,
+    },
+    /// Adds the counters of a real to what its service has of former ones.
+    KeepStats {
+        service: u32,
+        real: u32,
+    },
+}
+
+/// A map that is full, and the key of `[capacity]` that sizes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no room for another {what}: raise capacity.{key}")]
+pub struct NoRoom {
+    pub what: &'static str,
+    pub key: &'static str,
+}
+
+const NO_SERVICE: NoRoom = NoRoom {
+    what: "service",
+    key: "services",
+};
+const NO_REAL: NoRoom = NoRoom {
+    what: "real",
+    key: "reals",
+};
+const NO_PLAN: NoRoom = NoRoom {
+    what: "scheduler's plan",
+    key: "reals",
+};
+
+/// Makes `service` be there as described. `turn` is where the plan in force
+/// stands in the kernel. After an error the image is not to be used any more.
+pub fn service(
+    image: &mut Image,
+    service: &Service,
+    turn: Option<u64>,
+    now: Instant,
+) -> Result<Vec<Op>, NoRoom> {
+    let mut ops = Vec::new();
+    image.reclaim(now);
+    let service_slot = ensure_service(image, service.id, &mut ops)?;
+    let mut listed = Vec::with_capacity(service.reals.len());
+    for real in &service.reals {
+        let slot = ensure_real(image, service.id, service_slot, real, &mut ops)?;
+        listed.push(Listed {
+            slot,
+            weight: real.weight.get(),
+        });
+    }
+    ensure_plan(image, service, listed, turn, now, &mut ops)?;
+    let entry = image.services.get_mut(&service.id).expect("made above");
+    if !entry.bound {
+        entry.bound = true;
+        ops.push(Op::Bind {
+            key: service_key(service.id),
+            service: service_slot,
+        });
+    }
+    let gone: Vec<RealId> = entry
+        .reals
+        .keys()
+        .filter(|id| service.reals.iter().all(|real| real.id != **id))
+        .copied()
+        .collect();
+    for id in gone {
+        retire(image, service.id, id, now, &mut ops);
+    }
+    Ok(ops)
+}
+
+/// Takes a service away; established connections finish.
+pub fn remove_service(image: &mut Image, id: ServiceId, now: Instant) -> Vec<Op> {
+    let mut ops = Vec::new();
+    let Some(entry) = image.services.get_mut(&id) else {
+        return ops;
+    };
+    if entry.bound {
+        entry.bound = false;
+        ops.push(Op::Unbind {
+            key: service_key(id),
+        });
+    }
+    if let Some(plan) = entry.plan.take() {
+        image.resting.push((now, plan.place));
+    }
+    let reals: Vec<RealId> = entry.reals.keys().copied().collect();
+    for real in reals {
+        retire(image, id, real, now, &mut ops);
+    }
+    forget_if_empty(image, id);
+    ops
+}
+
+/// What a next hop has become; none if no real needs the address any more.
+pub fn next_hop(image: &mut Image, address: IpAddr, hop: NextHop) -> Option<Op> {
+    let entry = image.hops.get_mut(&address)?;
+    let hop = NextHop {
+        slot: slot::IN_USE,
+        address: Addr::from(address),
+        ..hop
+    };
+    if entry.hop == hop {
+        return None;
+    }
+    entry.hop = hop;
+    Some(Op::SetHop {
+        slot: entry.slot,
+        hop,
+    })
+}
+
+fn ensure_service(image: &mut Image, id: ServiceId, ops: &mut Vec<Op>) -> Result<u32, NoRoom> {
+    if let Some(entry) = image.services.get(&id) {
+        return Ok(entry.slot);
+    }
+    let slot = image.service_slots.take().ok_or(NO_SERVICE)?;
+    let entry = ServiceImage {
+        slot,
+        bound: false,
+        plan: None,
+        reals: Default::default(),
+    };
+    image.services.insert(id, entry);
+    ops.push(Op::ClearService { slot });
+    Ok(slot)
+}
+
+fn ensure_real(
+    image: &mut Image,
+    service: ServiceId,
+    service_slot: u32,
+    real: &Real,
+    ops: &mut Vec<Op>,
+) -> Result<u32, NoRoom> {
+    let known = image.services[&service].reals.get(&real.id).copied();
+    let hop = ensure_hop(image, real.id.address, ops)?;
+    let server = RealServer {
+        address: Addr::from(real.id.address),
+        service: service_slot,
+        next_hop: hop,
+        weight: real.weight.get(),
+        port: Be16::new(real.id.port),
+        method: real.forward as u8,
+        slot: slot::IN_USE,
+    };
+    if let Some(slot) = known {
+        let entry = image
+            .reals
+            .get_mut(&slot)
+            .expect("a service's real has its slot");
+        entry.retired = None;
+        if entry.server != server {
+            entry.server = server;
+            ops.push(Op::SetReal { slot, real: server });
+        }
+        return Ok(slot);
+    }
+    let slot = image.real_slots.take().ok_or(NO_REAL)?;
+    image.reals.insert(
+        slot,
+        RealImage {
+            server,
+            service: Some(service),
+            retired: None,
+        },
+    );
+    image
+        .services
+        .get_mut(&service)
+        .expect("made before")
+        .reals
+        .insert(real.id, slot);
+    if let Some(hop) = image.hops.get_mut(&real.id.address) {
+        hop.users += 1;
+    }
+    ops.extend([Op::ClearReal { slot }, Op::SetReal { slot, real: server }]);
+    Ok(slot)
+}
+
+/// The slot of the hop towards an address, made unresolved if it is new.
+fn ensure_hop(image: &mut Image, address: IpAddr, ops: &mut Vec<Op>) -> Result<u32, NoRoom> {
+    if let Some(hop) = image.hops.get(&address) {
+        return Ok(hop.slot);
+    }
+    let slot = image.hop_slots.take().ok_or(NO_REAL)?;
+    let hop = NextHop {
+        slot: slot::IN_USE,
+        address: Addr::from(address),
+        ..NextHop::default()
+    };
+    image.hops.insert(
+        address,
+        HopImage {
+            slot,
+            hop,
+            users: 0,
+        },
+    );
+    ops.push(Op::SetHop { slot, hop });
+    Ok(slot)
+}
+
+fn ensure_plan(
+    image: &mut Image,
+    service: &Service,
+    listed: Vec<Listed>,
+    turn: Option<u64>,
+    now: Instant,
+    ops: &mut Vec<Op>,
+) -> Result<(), NoRoom> {
+    let scheduler = service.scheduler;
+    let mut words = Vec::new();
+    let cycle = match scheduler {
+        Scheduler::Rr => rr::plan(&listed, &mut words),
+        Scheduler::Wrr => wrr::plan(&listed, &mut words),
+    };
+    let entry = image.services.get_mut(&service.id).expect("made before");
+    if let Some(current) = &mut entry.plan {
+        let same_reals = scheduler == Scheduler::Rr || are_same(&current.listed, &listed);
+        if current.plan.scheduler == scheduler as u32 && current.words == words && same_reals {
+            current.listed = listed;
+            return Ok(());
+        }
+    }
+    let start = start_turn(scheduler, entry.plan.as_ref(), turn, &listed);
+    let length = words.len() as u32;
+    let slot = image.plan_slots.take().ok_or(NO_PLAN)?;
+    let first = image.words.take(length).ok_or(NO_PLAN)?;
+    let plan = Plan {
+        scheduler: scheduler as u32,
+        first,
+        length,
+        cycle,
+        start,
+        turn: start,
+    };
+    let place = PlanPlace {
+        slot,
+        first,
+        length,
+    };
+    let service_slot = entry.slot;
+    if let Some(old) = entry.plan.replace(PlanImage {
+        place,
+        plan,
+        words: words.clone(),
+        listed,
+    }) {
+        image.resting.push((now, old.place));
+    }
+    ops.extend([
+        Op::SetWords { first, words },
+        Op::SetPlan { slot, plan },
+        Op::SetCurrent {
+            service: service_slot,
+            plan: slot,
+        },
+    ]);
+    Ok(())
+}
+
+/// Whether a scheduler that goes by weights sees the same reals: where the
+/// ones of weight 0 stand makes no difference, and adoption does not know it.
+fn are_same(before: &[Listed], after: &[Listed]) -> bool {
+    let eligible = |reals: &[Listed]| {
+        reals
+            .iter()
+            .filter(|r| r.weight > 0)
+            .copied()
+            .collect::<Vec<_>>()
+    };
+    let quiesced = |reals: &[Listed]| {
+        reals
+            .iter()
+            .filter(|r| r.weight == 0)
+            .map(|r| r.slot)
+            .collect::<HashSet<_>>()
+    };
+    eligible(before) == eligible(after) && quiesced(before) == quiesced(after)
+}
+
+/// Where a new plan takes up the old one's sequence.
+fn start_turn(
+    scheduler: Scheduler,
+    old: Option<&PlanImage>,
+    turn: Option<u64>,
+    listed: &[Listed],
+) -> u64 {
+    let (Some(old), Some(turn)) = (old, turn) else {
+        return 0;
+    };
+    if old.plan.scheduler != scheduler as u32 {
+        return 0;
+    }
+    match scheduler {
+        Scheduler::Rr => {
+            let last = (turn > 0 && old.plan.cycle > 0).then(|| {
+                let index = (turn - 1) % u64::from(old.plan.cycle);
+                old.words[index as usize]
+            });
+            let before: Vec<u32> = old.listed.iter().map(|real| real.slot).collect();
+            rr::resume(last, &before, listed)
+        }
+        Scheduler::Wrr => wrr::resume(old.plan.start, turn, &old.listed, listed),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,529 @@
+//! The desired state: every service and real that shall run, with its owner,
+//! and the rules of who wins when the file and the runtime both have a say.
+//! Pure; the director task carries it out.
+
+use std::net::IpAddr;
+
+use super::handle::{ChangeError, NewReal, RealPatch, ServicePatch, ServiceRef};
+use crate::{
+    api::wire::Owner,
+    config::{
+        model::{ForwardingMethod, Invalid, Real, RealId, Scheduler, Service, ServiceId},
+        vocabulary::did_you_mean,
+    },
+};
+
+/// All services, in order: the file's, then the runtime's as they were made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Desired {
+    pub services: Vec<ServiceEntry>,
+    /// Services of the file that the runtime deleted: they stay away until
+    /// the next reload.
+    pub deleted: Vec<ServiceId>,
+}
+
+/// A service and who it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceEntry {
+    pub id: ServiceId,
+    pub name: Option<String>,
+    pub scheduler: Scheduler,
+    pub forward: ForwardingMethod,
+    pub owner: Owner,
+    /// The file's, with values that the runtime changed.
+    pub edited: bool,
+    pub reals: Vec<RealEntry>,
+    /// Reals of the file that the runtime deleted.
+    pub deleted_reals: Vec<RealId>,
+}
+
+/// A real and who it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RealEntry {
+    pub real: Real,
+    pub owner: Owner,
+    pub edited: bool,
+}
+
+/// What a [`Desired::merge`] is to be told about, a line each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// Runtime changes that the file's values replaced.
+    pub reverted: Vec<String>,
+    pub warnings: Vec<String>,
+}
+
+impl ServiceEntry {
+    fn new(service: Service, owner: Owner) -> Self {
+        let Service {
+            id,
+            name,
+            scheduler,
+            forward,
+            reals,
+        } = service;
+        let entry = |real| RealEntry {
+            real,
+            owner,
+            edited: false,
+        };
+        Self {
+            id,
+            name,
+            scheduler,
+            forward,
+            owner,
+            edited: false,
+            reals: reals.into_iter().map(entry).collect(),
+            deleted_reals: Vec::new(),
+        }
+    }
+
+    /// The service as the data plane is to have it.
+    #[must_use]
+    pub fn service(&self) -> Service {
+        Service {
+            id: self.id,
+            name: self.name.clone(),
+            scheduler: self.scheduler,
+            forward: self.forward,
+            reals: self.reals.iter().map(|entry| entry.real).collect(),
+        }
+    }
+
+    fn position(&self, id: RealId) -> Option<usize> {
+        self.reals.iter().position(|entry| entry.real.id == id)
+    }
+}
+
+impl Desired {
+    /// The file's services over what was there before. At a start the runtime's
+    /// edits and deletions of the file's objects hold (`keep_edits`); a reload
+    /// puts the file's values back.
+    #[must_use]
+    pub fn merge(file: &[Service], before: &Self, keep_edits: bool) -> (Self, Notes) {
+        let mut notes = Notes::default();
+        let mut merged = Self::default();
+        for service in file {
+            if before.deleted.contains(&service.id) {
+                if keep_edits {
+                    merged.deleted.push(service.id);
+                    continue;
+                }
+                notes
+                    .reverted
+                    .push(format!("service {}: back, as the file has it", service.id));
+            }
+            let mut entry = ServiceEntry::new(service.clone(), Owner::File);
+            if let Some(old) = before.services.iter().find(|old| old.id == service.id) {
+                merge_service(&mut entry, old, keep_edits, &mut notes);
+            }
+            merged.services.push(entry);
+        }
+        for old in &before.services {
+            if merged.services.iter().any(|entry| entry.id == old.id) {
+                continue;
+            }
+            match old.owner {
+                Owner::Runtime => merged.services.push(old.clone()),
+                Owner::File => warn_of_lost_reals(old, &mut notes),
+            }
+        }
+        merged.drop_taken_names(&mut notes);
+        (merged, notes)
+    }
+
+    /// A name that the file gives to one service cannot stay with another.
+    fn drop_taken_names(&mut self, notes: &mut Notes) {
+        for index in 0..self.services.len() {
+            let (before, rest) = self.services.split_at_mut(index);
+            let entry = &mut rest[0];
+            if entry.name.is_some() && before.iter().any(|other| other.name == entry.name) {
+                notes.warnings.push(format!(
+                    "service {}: its name {} belongs to a service of the file now",
+                    entry.id,
+                    entry.name.take().unwrap_or_default()
+                ));
+            }
+        }
+    }
+
+    /// Finds a service; an unknown one is told with the nearest there is.
+    pub fn find(&self, at: &ServiceRef) -> Result<usize, ChangeError> {
+        let found = match at {
+            ServiceRef::Id(id) => self.services.iter().position(|entry| entry.id == *id),
+            ServiceRef::Name(name) => self
+                .services
+                .iter()
+                .position(|entry| entry.name.as_ref() == Some(name)),
+        };
+        found.ok_or_else(|| {
+            let asked = match at {
+                ServiceRef::Id(id) => id.to_string(),
+                ServiceRef::Name(name) => name.clone(),
+            };
+            let known = self
+                .services
+                .iter()
+                .flat_map(|entry| [Some(entry.id.to_string()), entry.name.clone()])
+                .flatten();
+            ChangeError::Unknown(format!("no service {asked}{}", did_you_mean(&asked, known)))
+        })
+    }
+
+    pub fn add_service(&mut self, service: Service) -> Result<ServiceId, ChangeError> {
+        let id = service.id;
+        if self.services.iter().any(|entry| entry.id == id) {
+            return Err(ChangeError::Exists(format!("service {id} exists already")));
+        }
+        self.check_name(id, service.name.as_deref())?;
+        service.validate().map_err(invalid)?;
+        self.deleted.retain(|deleted| *deleted != id);
+        self.services
+            .push(ServiceEntry::new(service, Owner::Runtime));
+        Ok(id)
+    }
+
+    pub fn edit_service(
+        &mut self,
+        at: &ServiceRef,
+        patch: ServicePatch,
+    ) -> Result<ServiceId, ChangeError> {
+        let index = self.find(at)?;
+        let id = self.services[index].id;
+        self.check_name(id, patch.name.as_deref())?;
+        let entry = &mut self.services[index];
+        let before = entry.clone();
+        if let Some(name) = patch.name {
+            entry.name = Some(name);
+        }
+        if let Some(scheduler) = patch.scheduler {
+            entry.scheduler = scheduler;
+        }
+        if let Some(forward) = patch.forward {
+            entry.forward = forward;
+        }
+        entry.edited |= entry.owner == Owner::File && *entry != before;
+        entry.service().validate().map_err(invalid)?;
+        Ok(id)
+    }
+
+    pub fn delete_service(&mut self, at: &ServiceRef) -> Result<ServiceId, ChangeError> {
+        let index = self.find(at)?;
+        let entry = self.services.remove(index);
+        if entry.owner == Owner::File {
+            self.deleted.push(entry.id);
+        }
+        Ok(entry.id)
+    }
+
+    /// What the new real leaves open comes from its service.
+    pub fn add_real(
+        &mut self,
+        at: &ServiceRef,
+        new: &NewReal,
+    ) -> Result<(ServiceId, RealId), ChangeError> {
+        let index = self.find(at)?;
+        let entry = &mut self.services[index];
+        let id = RealId {
+            address: new.address,
+            port: new.port.unwrap_or(entry.id.port),
+        };
+        if entry.position(id).is_some() {
+            return Err(ChangeError::Exists(format!(
+                "service {}: real {id} exists already",
+                entry.id
+            )));
+        }
+        let real = Real {
+            id,
+            weight: new.weight,
+            forward: new.forward.unwrap_or(entry.forward),
+        };
+        entry.deleted_reals.retain(|deleted| *deleted != id);
+        entry.reals.push(RealEntry {
+            real,
+            owner: Owner::Runtime,
+            edited: false,
+        });
+        entry.service().validate().map_err(invalid)?;
+        Ok((entry.id, id))
+    }
+
+    pub fn edit_real(
+        &mut self,
+        at: &ServiceRef,
+        address: IpAddr,
+        port: Option<u16>,
+        patch: RealPatch,
+    ) -> Result<ServiceId, ChangeError> {
+        let (index, position) = self.find_real(at, address, port)?;
+        let entry = &mut self.services[index];
+        let real = &mut entry.reals[position];
+        let before = *real;
+        if let Some(weight) = patch.weight {
+            real.real.weight = weight;
+        }
+        if let Some(forward) = patch.forward {
+            real.real.forward = forward;
+        }
+        real.edited |= real.owner == Owner::File && *real != before;
+        real.real.validate(entry.id).map_err(invalid)?;
+        Ok(entry.id)
+    }
+
+    pub fn delete_real(
+        &mut self,
+        at: &ServiceRef,
+        address: IpAddr,
+        port: Option<u16>,
+    ) -> Result<(ServiceId, RealId), ChangeError> {
+        let (index, position) = self.find_real(at, address, port)?;
+        let entry = &mut self.services[index];
+        let real = entry.reals.remove(position);
+        if real.owner == Owner::File {
+            entry.deleted_reals.push(real.real.id);
+        }
+        Ok((entry.id, real.real.id))
+    }
+
+    fn find_real(
+        &self,
+        at: &ServiceRef,
+        address: IpAddr,
+        port: Option<u16>,
+    ) -> Result<(usize, usize), ChangeError> {
+        let index = self.find(at)?;
+        let entry = &self.services[index];
+        let id = RealId {
+            address,
+            port: port.unwrap_or(entry.id.port),
+        };
+        let position = entry.position(id).ok_or_else(|| {
+            let known = entry.reals.iter().map(|real| real.real.id.to_string());
+            let suggestion = did_you_mean(&id.to_string(), known);
+            ChangeError::Unknown(format!("service {}: no real {id}{suggestion}", entry.id))
+        })?;
+        Ok((index, position))
+    }
+
+    fn check_name(&self, id: ServiceId, name: Option<&str>) -> Result<(), ChangeError> {
+        let Some(name) = name else { return Ok(()) };
+        let is_valid = !name.is_empty()
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
+        if !is_valid {
+            return Err(ChangeError::Invalid(format!(
+                "service {id}: name {name:?} has characters other than letters, digits, dot, underscore and hyphen"
+            )));
+        }
+        match self
+            .services
+            .iter()
+            .find(|e| e.id != id && e.name.as_deref() == Some(name))
+        {
+            Some(other) => Err(ChangeError::Exists(format!(
+                "service {id}: name {name} belongs to service {}",
+                other.id
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The file's service over the one that was there.
+fn merge_service(
+    entry: &mut ServiceEntry,
+    old: &ServiceEntry,
+    keep_edits: bool,
+    notes: &mut Notes,
+) {
+    let id = entry.id;
+    if old.owner == Owner::Runtime {
+        notes.warnings.push(format!(
+            "service {id}: made at run time, the file owns it from now on"
+        ));
+    } else if old.edited && keep_edits {
+        entry.name.clone_from(&old.name);
+        entry.scheduler = old.scheduler;
+        entry.forward = old.forward;
+        entry.edited = true;
+    } else if old.edited {
+        notes.reverted.push(format!(
+            "service {id}: edited at run time, back to the file's values"
+        ));
+    }
+    if keep_edits {
+        entry.deleted_reals = old
+            .deleted_reals
+            .iter()
+            .filter(|deleted| entry.position(**deleted).is_some())
+            .copied()
+            .collect();
+        let deleted = entry.deleted_reals.clone();
+        entry.reals.retain(|real| !deleted.contains(&real.real.id));
+    } else {
+        let back = old
+            .deleted_reals
+            .iter()
+            .filter(|deleted| entry.position(**deleted).is_some());
+        notes.reverted.extend(
+            back.map(|real| format!("service {id}: real {real}: back, as the file has it")),
+        );
+    }
+    for old_real in &old.reals {
+        let real = old_real.real.id;
+        match (entry.position(real), old_real.owner) {
+            (Some(_), Owner::Runtime) => notes.warnings.push(format!(
+                "service {id}: real {real}: made at run time, the file owns it from now on"
+            )),
+            (Some(position), Owner::File) if old_real.edited && keep_edits => {
+                entry.reals[position] = *old_real;
+            }
+            (Some(_), Owner::File) if old_real.edited => notes.reverted.push(format!(
+                "service {id}: real {real}: edited at run time, back to the file's values"
+            )),
+            (None, Owner::Runtime) => entry.reals.push(*old_real),
+            (Some(_) | None, Owner::File) => {}
+        }
+    }
+}
+
+fn warn_of_lost_reals(old: &ServiceEntry, notes: &mut Notes) {
+    let reals: Vec<String> = old
+        .reals
+        .iter()
+        .filter(|real| real.owner == Owner::Runtime)
+        .map(|real| real.real.id.to_string())
+        .collect();
+    if !reals.is_empty() {
+        notes.warnings.push(format!(
+            "service {}: no longer in the file; its reals made at run time go with it: {}",
+            old.id,
+            reals.join(", ")
+        ));
+    }
+}
+
+fn invalid(error: Invalid) -> ChangeError {
+    ChangeError::Invalid(error.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::model::Weight;
+
+    fn service(id: &str, reals: &[u8]) -> Service {
+        let id: ServiceId = id.parse().unwrap();
+        let real = |host: &u8| Real {
+            id: RealId {
+                address: [10, 0, 0, *host].into(),
+                port: id.port,
+            },
+            weight: Weight::ONE,
+            forward: ForwardingMethod::Dr,
+        };
+        Service {
+            id,
+            name: None,
+            scheduler: Scheduler::Rr,
+            forward: ForwardingMethod::Dr,
+            reals: reals.iter().map(real).collect(),
+        }
+    }
+
+    const WEB: &str = "tcp:192.0.2.10:80";
+
+    fn web() -> ServiceRef {
+        ServiceRef::Id(WEB.parse().unwrap())
+    }
+
+    fn loaded(reals: &[u8]) -> Desired {
+        Desired::merge(&[service(WEB, reals)], &Desired::default(), true).0
+    }
+
+    fn weight(weight: u32) -> RealPatch {
+        RealPatch {
+            weight: Weight::new(weight),
+            forward: None,
+        }
+    }
+
+    #[test]
+    fn an_edit_holds_over_a_restart_and_ends_with_a_reload() {
+        let mut desired = loaded(&[2, 3]);
+        desired
+            .edit_real(&web(), [10, 0, 0, 2].into(), None, weight(5))
+            .unwrap();
+        desired
+            .delete_real(&web(), [10, 0, 0, 3].into(), None)
+            .unwrap();
+        let file = [service(WEB, &[2, 3])];
+
+        let (restarted, notes) = Desired::merge(&file, &desired, true);
+        assert_eq!(restarted, desired);
+        assert_eq!(notes, Notes::default());
+
+        let (reloaded, notes) = Desired::merge(&file, &desired, false);
+        assert_eq!(reloaded, loaded(&[2, 3]));
+        assert_eq!(notes.reverted.len(), 2, "{notes:?}");
+    }
+
+    #[test]
+    fn a_deleted_service_of_the_file_comes_back_with_a_reload() {
+        let mut desired = loaded(&[2]);
+        desired.delete_service(&web()).unwrap();
+        let file = [service(WEB, &[2])];
+        assert_eq!(Desired::merge(&file, &desired, true).0, desired);
+        assert_eq!(Desired::merge(&file, &desired, false).0, loaded(&[2]));
+    }
+
+    #[test]
+    fn a_runtime_real_stays_and_goes_with_its_service() {
+        let mut desired = loaded(&[2]);
+        let new = NewReal {
+            address: [10, 0, 0, 9].into(),
+            port: None,
+            weight: Weight::ONE,
+            forward: None,
+        };
+        desired.add_real(&web(), &new).unwrap();
+        let (reloaded, _) = Desired::merge(&[service(WEB, &[2])], &desired, false);
+        assert_eq!(reloaded, desired);
+        let (gone, notes) = Desired::merge(&[], &desired, false);
+        assert!(gone.services.is_empty());
+        assert!(notes.warnings[0].contains("10.0.0.9:80"), "{notes:?}");
+    }
+
+    #[test]
+    fn the_file_takes_over_what_the_runtime_made() {
+        let mut desired = Desired::default();
+        desired.add_service(service(WEB, &[2])).unwrap();
+        let (merged, notes) = Desired::merge(&[service(WEB, &[2, 3])], &desired, false);
+        assert_eq!(merged, loaded(&[2, 3]));
+        assert_eq!(notes.warnings.len(), 2, "{notes:?}");
+    }
+
+    #[test]
+    fn errors_name_the_object_and_the_nearest_one() {
+        let mut desired = loaded(&[2]);
+        let error = desired
+            .find(&ServiceRef::Id("tcp:192.0.2.10:81".parse().unwrap()))
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "no service tcp:192.0.2.10:81; did you mean tcp:192.0.2.10:80?"
+        );
+        let error = desired
+            .edit_real(&web(), [10, 0, 0, 3].into(), None, weight(1))
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "service tcp:192.0.2.10:80: no real 10.0.0.3:80; did you mean 10.0.0.2:80?"
+        );
+        let error = desired.add_service(service(WEB, &[])).unwrap_err();
+        assert!(matches!(error, ChangeError::Exists(_)));
+    }
+}

@@ -1,0 +1,328 @@
+//! The task that owns the desired state: requests, next hops, walks of the
+//! connection table and the programs' own requests all come here, one after
+//! the other.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    path::PathBuf,
+    time::Instant,
+};
+
+use aya::maps::{MapData, RingBuf};
+use lb_common::{
+    abi::{Event, event_kind},
+    real::NextHop,
+};
+use tokio::{io::unix::AsyncFd, sync::mpsc};
+use tracing::{debug, info, warn};
+
+use super::{
+    desired::Desired,
+    handle::{ChangeError, Request, ServiceRef},
+    store::Store,
+};
+use crate::{
+    config::model::{Config, RealId, ServiceId},
+    dataplane::{
+        Programs,
+        attach::Attachment,
+        pinned::PinDir,
+        sweep::{Report, Sweeper},
+    },
+    net::hops::{Change, Hop, Hops, Reason, Resolution},
+    reconcile::{ReconcileError, Reconciler},
+};
+
+/// The state task. [`Director::start`] brings the data plane up, and
+/// [`Director::run`] works until it is told to stop.
+pub struct Director {
+    pub(super) config: Config,
+    pub(super) config_path: PathBuf,
+    pub(super) desired: Desired,
+    pub(super) store: Store,
+    pub(super) reconciler: Reconciler,
+    pub(super) programs: Programs,
+    pub(super) pins: PinDir,
+    pub(super) attachments: Vec<Attachment>,
+    pub(super) hops: Hops,
+    pub(super) hop_changes: mpsc::Receiver<Vec<Change>>,
+    pub(super) resolutions: HashMap<IpAddr, Resolution>,
+    /// Reals that the log has called unreachable.
+    pub(super) unreachable: HashSet<IpAddr>,
+    pub(super) events: AsyncFd<RingBuf<MapData>>,
+    pub(super) sweeper: Sweeper,
+    pub(super) reports: mpsc::Receiver<Report>,
+    /// Entries that the last whole walk found.
+    pub(super) connections: u64,
+    pub(super) began: Instant,
+    /// What the operator should know, as `status` shows it.
+    pub(super) warnings: Vec<String>,
+    /// Keeps another daemon out of `state_dir`.
+    pub(super) _state_lock: nix::fcntl::Flock<std::fs::File>,
+}
+
+/// What woke the task.
+enum Wake {
+    Request(Option<Request>),
+    Hops(Option<Vec<Change>>),
+    Walk(Option<Report>),
+    Events(Vec<Event>),
+    Stop,
+}
+
+impl Director {
+    /// Works until `stop` is ready. The data plane goes on forwarding, unless
+    /// `detach_on_exit` is set.
+    pub async fn run(
+        mut self,
+        mut requests: mpsc::Receiver<Request>,
+        stop: impl Future<Output = ()>,
+    ) {
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            let wake = tokio::select! {
+                request = requests.recv() => Wake::Request(request),
+                changes = self.hop_changes.recv() => Wake::Hops(changes),
+                report = self.reports.recv() => Wake::Walk(report),
+                events = next_events(&mut self.events) => Wake::Events(events),
+                () = &mut stop => Wake::Stop,
+            };
+            match wake {
+                Wake::Request(Some(request)) => self.answer(request).await,
+                Wake::Hops(Some(changes)) => self.note_hops(changes),
+                Wake::Walk(Some(report)) => self.note_walk(&report),
+                Wake::Events(events) => self.note_events(&events),
+                Wake::Hops(None) | Wake::Walk(None) => {
+                    tracing::error!("a part of the daemon has ended; stopping");
+                    break;
+                }
+                Wake::Request(None) | Wake::Stop => break,
+            }
+        }
+        if self.config.director.detach_on_exit {
+            match self.pins.remove() {
+                Ok(()) => info!("data plane detached"),
+                Err(error) => tracing::error!(%error, "detaching the data plane failed"),
+            }
+        }
+    }
+
+    async fn answer(&mut self, request: Request) {
+        // Nobody waits for the answer any more: not an error.
+        match request {
+            Request::Services(reply) => drop(reply.send(self.view_services())),
+            Request::Status(reply) => drop(reply.send(self.view_status())),
+            Request::AddService(service, reply) => {
+                let outcome = self.change(|d| Ok((d.add_service(*service)?, ()))).await;
+                drop(reply.send(outcome));
+            }
+            Request::EditService(at, patch, reply) => {
+                let outcome = self.change(|d| Ok((d.edit_service(&at, patch)?, ()))).await;
+                drop(reply.send(outcome));
+            }
+            Request::DeleteService(at, now, reply) => {
+                let slots = self.find_slots(&at);
+                let outcome = self.change(|d| Ok((d.delete_service(&at)?, ()))).await;
+                self.cut_if(now && outcome.is_ok(), slots);
+                drop(reply.send(outcome));
+            }
+            Request::AddReal(at, new, reply) => {
+                drop(reply.send(self.change(|d| d.add_real(&at, &new)).await));
+            }
+            Request::EditReal(at, address, port, patch, reply) => {
+                let edit = |d: &mut Desired| Ok((d.edit_real(&at, address, port, patch)?, ()));
+                drop(reply.send(self.change(edit).await));
+            }
+            Request::DeleteReal(at, address, port, now, reply) => {
+                let slot = self.find_real_slot(&at, address, port);
+                let delete = |d: &mut Desired| Ok((d.delete_real(&at, address, port)?.0, ()));
+                let outcome = self.change(delete).await;
+                self.cut_if(now && outcome.is_ok(), slot.into_iter().collect());
+                drop(reply.send(outcome));
+            }
+            Request::Reload(reply) => drop(reply.send(self.reload().await)),
+        }
+    }
+
+    /// Changes the desired state, the maps and the state file, or nothing.
+    async fn change<T>(
+        &mut self,
+        change: impl FnOnce(&mut Desired) -> Result<(ServiceId, T), ChangeError>,
+    ) -> Result<T, ChangeError> {
+        let mut desired = self.desired.clone();
+        let (id, value) = change(&mut desired)?;
+        self.install(desired, &[id]).await?;
+        info!(service = %id, "service changed");
+        Ok(value)
+    }
+
+    /// Makes `desired` the state, where it differs from the present one in
+    /// the services `changed`; after an error everything is as before.
+    pub(super) async fn install(
+        &mut self,
+        desired: Desired,
+        changed: &[ServiceId],
+    ) -> Result<(), ChangeError> {
+        let before = std::mem::replace(&mut self.desired, desired);
+        let done = self
+            .apply(changed)
+            .map_err(|error| ChangeError::Failed(error.to_string()))
+            .and_then(|()| {
+                self.store
+                    .save(&self.desired)
+                    .map_err(|error| ChangeError::Failed(format!("save the state: {error}")))
+            });
+        if done.is_err() {
+            self.desired = before;
+            if let Err(error) = self.apply(changed) {
+                tracing::error!(%error, "going back after a failed change failed");
+            }
+        }
+        self.watch_hops().await;
+        self.warn_of_forwarding();
+        done
+    }
+
+    fn apply(&mut self, changed: &[ServiceId]) -> Result<(), ReconcileError> {
+        for id in changed {
+            match self.desired.services.iter().find(|entry| entry.id == *id) {
+                Some(entry) => self.reconciler.set_service(&entry.service())?,
+                None => self.reconciler.remove_service(*id)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn find_slots(&self, at: &ServiceRef) -> Vec<u32> {
+        let Ok(index) = self.desired.find(at) else {
+            return Vec::new();
+        };
+        self.reconciler
+            .image()
+            .slots_of(self.desired.services[index].id)
+            .collect()
+    }
+
+    fn find_real_slot(&self, at: &ServiceRef, address: IpAddr, port: Option<u16>) -> Option<u32> {
+        let service = &self.desired.services[self.desired.find(at).ok()?];
+        let real = RealId {
+            address,
+            port: port.unwrap_or(service.id.port),
+        };
+        self.reconciler.real_slot(service.id, real)
+    }
+
+    fn cut_if(&self, wanted: bool, slots: Vec<u32>) {
+        if wanted && !slots.is_empty() {
+            self.sweeper.cut(slots);
+        }
+    }
+
+    /// Watches the addresses that the maps need next hops for.
+    pub(super) async fn watch_hops(&mut self) {
+        let addresses: HashSet<IpAddr> = self.reconciler.image().hop_addresses().collect();
+        self.resolutions
+            .retain(|address, _| addresses.contains(address));
+        self.unreachable
+            .retain(|address| addresses.contains(address));
+        self.hops.watch(addresses).await;
+    }
+
+    pub(super) fn note_hops(&mut self, changes: Vec<Change>) {
+        for Change {
+            address,
+            resolution,
+        } in changes
+        {
+            if let Err(error) = self.note_hop(address, resolution) {
+                tracing::error!(%error, real = %address, "writing a next hop failed");
+            }
+        }
+    }
+
+    fn note_hop(&mut self, address: IpAddr, resolution: Resolution) -> Result<(), ReconcileError> {
+        let known = self
+            .reconciler
+            .image()
+            .hop(address)
+            .is_some_and(|hop| hop.resolved == 1);
+        self.resolutions.insert(address, resolution.clone());
+        match resolution {
+            Resolution::Resolved(hop) => {
+                if self.unreachable.remove(&address) {
+                    info!(real = %address, "real server can be reached");
+                }
+                self.reconciler.set_next_hop(address, map_value(&hop))
+            }
+            // Being asked is no reason to give up what was known.
+            Resolution::Unresolved(Reason::NeighbourPending) if known => Ok(()),
+            Resolution::Unresolved(reason) => {
+                // Asked again and again, it is warned of once.
+                if reason != Reason::NeighbourPending && self.unreachable.insert(address) {
+                    warn!(real = %address, %reason, "real server cannot be reached");
+                }
+                self.reconciler.set_next_hop(address, NextHop::default())
+            }
+        }
+    }
+
+    fn note_walk(&mut self, report: &Report) {
+        self.connections = report.entries;
+        let Some(began) = report.began else { return };
+        if let Err(error) = self
+            .reconciler
+            .free_retired(began, |slot| report.referenced.contains(slot))
+        {
+            tracing::error!(%error, "freeing deleted real servers failed");
+        }
+    }
+
+    fn note_events(&self, events: &[Event]) {
+        for event in events {
+            match event.kind {
+                event_kind::NEXT_HOP_UNRESOLVED => {
+                    if let Some(address) = self.reconciler.image().hop_address(event.index) {
+                        self.hops.probe(address);
+                    }
+                }
+                // A client's address, or a gateway's: not for the log.
+                event_kind::NEIGHBOUR_MISSING => {
+                    self.hops.probe_neighbour(event.index, event.address.into());
+                }
+                kind => debug!(kind, "unknown request from the data plane"),
+            }
+        }
+    }
+}
+
+/// The value of `NEXT_HOPS` for a hop; slot and address are the image's.
+fn map_value(hop: &Hop) -> NextHop {
+    NextHop {
+        destination_mac: hop.destination_mac,
+        source_mac: hop.source_mac,
+        ifindex: hop.ifindex,
+        mtu: hop.mtu,
+        resolved: 1,
+        local_address: hop.local_address.into(),
+        ..NextHop::default()
+    }
+}
+
+/// The requests that the programs have left.
+async fn next_events(ring: &mut AsyncFd<RingBuf<MapData>>) -> Vec<Event> {
+    let mut events = Vec::new();
+    // An error of the poll itself would come back at once: rest instead.
+    let Ok(mut guard) = ring.readable_mut().await else {
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        return events;
+    };
+    while let Some(item) = guard.get_inner_mut().next() {
+        if item.len() >= size_of::<Event>() {
+            // SAFETY: long enough, plain data, any alignment.
+            events.push(unsafe { item.as_ptr().cast::<Event>().read_unaligned() });
+        }
+    }
+    guard.clear_ready();
+    events
+}

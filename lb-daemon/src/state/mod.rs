@@ -1,0 +1,10 @@
+//! The desired state and the one task that owns it.
+
+pub mod desired;
+pub mod director;
+pub mod footprint;
+pub mod handle;
+mod reload;
+pub mod start;
+pub mod store;
+mod view;

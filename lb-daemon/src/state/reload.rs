@@ -1,0 +1,237 @@
+//! Reloading the configuration: everything that changes, or nothing.
+
+use std::time::Instant;
+
+use lb_common::abi::program;
+use sd_notify::NotifyState;
+use tracing::{info, warn};
+
+use super::{
+    desired::Desired,
+    director::Director,
+    handle::{ChangeError, ReloadReport},
+    start::{FORWARDING_WARNING, settings},
+};
+use crate::{
+    config::{
+        file,
+        model::{Config, Real, Service, ServiceId},
+    },
+    dataplane::attach,
+    reconcile::plan,
+};
+
+impl Director {
+    /// Reads the file again and makes the running state what it says. The
+    /// report says what changed.
+    pub(super) async fn reload(&mut self) -> Result<ReloadReport, ChangeError> {
+        let started = [NotifyState::Reloading]
+            .into_iter()
+            .chain(NotifyState::monotonic_usec_now())
+            .collect::<Vec<_>>();
+        let _ = sd_notify::notify(&started);
+        let outcome = self.try_reload().await;
+        match &outcome {
+            Ok(report) => info!(changes = report.changes.len(), "configuration reloaded"),
+            Err(error) => tracing::error!(%error, "reload refused; nothing has changed"),
+        }
+        let _ = sd_notify::notify(&[NotifyState::Ready]);
+        outcome
+    }
+
+    async fn try_reload(&mut self) -> Result<ReloadReport, ChangeError> {
+        let invalid = |error: &dyn std::fmt::Display| ChangeError::Invalid(error.to_string());
+        let failed = |error: &dyn std::fmt::Display| ChangeError::Failed(error.to_string());
+        let config = file::load(&self.config_path).map_err(|error| invalid(&error))?;
+        check_fixed(&self.config, &config)?;
+        let (desired, notes) = Desired::merge(&config.services, &self.desired, false);
+        let changes = differences(&self.desired, &desired);
+        let changed: Vec<ServiceId> = changes.iter().map(|(id, _)| *id).collect();
+        self.rehearse(&desired, &changed)?;
+
+        let director = self
+            .programs
+            .xdp(program::DIRECTOR)
+            .map_err(|error| failed(&error))?;
+        let (mut attachments, attach_warnings) = attach::prepare(
+            &self.pins,
+            director,
+            &config.director.interfaces,
+            config.director.xdp_mode,
+        )
+        .map_err(|error| invalid(&error))?;
+        self.install(desired, &changed).await?;
+        // Nothing below fails but by the kernel's fault.
+        let director = self
+            .programs
+            .xdp(program::DIRECTOR)
+            .map_err(|error| failed(&error))?;
+        attach::commit(&self.pins, director, &mut attachments).map_err(|error| failed(&error))?;
+        let settings = settings(&config.timeouts, &config.options);
+        self.reconciler
+            .tables_mut()
+            .set_settings(settings)
+            .map_err(|error| failed(&error))?;
+        self.sweeper.set_timeouts(settings.timeouts_s);
+
+        let mut lines: Vec<String> = changes.into_iter().flat_map(|(_, lines)| lines).collect();
+        lines.extend(other_differences(&self.config, &config));
+        lines.extend(notes.reverted);
+        self.attachments = attachments;
+        self.config = config;
+        // What was said before and still holds is not said again.
+        let attachments = &self.attachments;
+        self.warnings.retain(|warning| {
+            warning == FORWARDING_WARNING
+                || attachments
+                    .iter()
+                    .any(|at| warning.starts_with(&format!("interface {}: ", at.interface)))
+        });
+        self.warnings.extend(notes.warnings.iter().cloned());
+        self.warnings.extend(attach_warnings.iter().cloned());
+        self.warn_of_forwarding();
+        for line in &lines {
+            info!("{line}");
+        }
+        for warning in notes.warnings.iter().chain(&attach_warnings) {
+            warn!("{warning}");
+        }
+        Ok(ReloadReport {
+            changes: lines,
+            warnings: self.warnings.clone(),
+        })
+    }
+
+    /// Whether the maps have room, found out on a copy of their image.
+    fn rehearse(&self, desired: &Desired, changed: &[ServiceId]) -> Result<(), ChangeError> {
+        let mut image = self.reconciler.image().clone();
+        let now = Instant::now();
+        for id in changed {
+            match desired.services.iter().find(|entry| entry.id == *id) {
+                Some(entry) => {
+                    plan::service(&mut image, &entry.service(), None, now)
+                        .map_err(|error| ChangeError::Invalid(format!("service {id}: {error}")))?;
+                }
+                None => drop(plan::remove_service(&mut image, *id, now)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a running daemon cannot change.
+fn check_fixed(running: &Config, new: &Config) -> Result<(), ChangeError> {
+    let (a, b) = (&running.director, &new.director);
+    let fixed = [
+        ("director.pin_dir", a.pin_dir == b.pin_dir),
+        ("director.state_dir", a.state_dir == b.state_dir),
+        ("director.socket", a.socket == b.socket),
+        ("director.socket_group", a.socket_group == b.socket_group),
+        ("director.xdp_mode", a.xdp_mode == b.xdp_mode),
+        (
+            "capacity.services",
+            running.capacity.services == new.capacity.services,
+        ),
+        (
+            "capacity.reals",
+            running.capacity.reals == new.capacity.reals,
+        ),
+        (
+            "capacity.connections",
+            running.capacity.connections == new.capacity.connections,
+        ),
+    ];
+    match fixed.iter().find(|(_, is_same)| !is_same) {
+        Some((key, _)) => Err(ChangeError::Invalid(format!(
+            "{key} cannot change while lbd runs"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The services that differ, each with lines that say how.
+fn differences(before: &Desired, after: &Desired) -> Vec<(ServiceId, Vec<String>)> {
+    let mut differences = Vec::new();
+    let old: std::collections::HashMap<_, _> = before.services.iter().map(|e| (e.id, e)).collect();
+    for entry in &after.services {
+        let service = entry.service();
+        match old.get(&entry.id) {
+            None => differences.push((entry.id, vec![format!("service {}: added", entry.id)])),
+            Some(old) if old.service() != service => {
+                differences.push((entry.id, describe(&old.service(), &service)));
+            }
+            Some(_) => {}
+        }
+    }
+    let kept: std::collections::HashSet<_> = after.services.iter().map(|e| e.id).collect();
+    for entry in before.services.iter().filter(|e| !kept.contains(&e.id)) {
+        differences.push((entry.id, vec![format!("service {}: removed", entry.id)]));
+    }
+    differences
+}
+
+fn describe(before: &Service, after: &Service) -> Vec<String> {
+    let id = after.id;
+    let mut lines = Vec::new();
+    if before.scheduler != after.scheduler {
+        let (from, to) = (before.scheduler.name(), after.scheduler.name());
+        lines.push(format!("service {id}: scheduler {from} -> {to}"));
+    }
+    if before.name != after.name || before.forward != after.forward {
+        lines.push(format!("service {id}: changed"));
+    }
+    for real in &after.reals {
+        match before.reals.iter().find(|old| old.id == real.id) {
+            None => lines.push(format!("service {id}: real {} added", real.id)),
+            Some(old) if old != real => lines.push(describe_real(id, old, real)),
+            Some(_) => {}
+        }
+    }
+    for old in before
+        .reals
+        .iter()
+        .filter(|old| after.reals.iter().all(|r| r.id != old.id))
+    {
+        lines.push(format!("service {id}: real {} removed", old.id));
+    }
+    if lines.is_empty() {
+        lines.push(format!("service {id}: order of its reals changed"));
+    }
+    lines
+}
+
+fn describe_real(service: ServiceId, before: &Real, after: &Real) -> String {
+    let mut what = Vec::new();
+    if before.weight != after.weight {
+        what.push(format!(
+            "weight {} -> {}",
+            before.weight.get(),
+            after.weight.get()
+        ));
+    }
+    if before.forward != after.forward {
+        what.push(format!(
+            "forward {} -> {}",
+            before.forward.name(),
+            after.forward.name()
+        ));
+    }
+    format!("service {service}: real {} {}", after.id, what.join(", "))
+}
+
+fn other_differences(before: &Config, after: &Config) -> Vec<String> {
+    let mut lines = Vec::new();
+    if before.director.interfaces != after.director.interfaces {
+        lines.push(format!(
+            "interfaces: {}",
+            after.director.interfaces.join(", ")
+        ));
+    }
+    if before.timeouts != after.timeouts {
+        lines.push("timeouts changed".into());
+    }
+    if before.options != after.options {
+        lines.push("options changed".into());
+    }
+    lines
+}

@@ -1,0 +1,127 @@
+//! Programs for the benchmark, run by `BPF_PROG_TEST_RUN` with `repeat`.
+//!
+//! A repeated run finds the packet as the last one left it, so `wrapper`
+//! restores it first, gives it the next of 2^k client addresses, and
+//! tail-calls the program under test. `transmit` is the least a program can
+//! do, `reference` what an established packet costs at least.
+
+#![no_std]
+#![no_main]
+
+#[path = "../packet.rs"]
+#[expect(dead_code, reason = "the director uses more of it")]
+mod packet;
+
+use aya_ebpf::{
+    bindings::xdp_action::{XDP_ABORTED, XDP_PASS, XDP_TX},
+    helpers::bpf_ktime_get_coarse_ns,
+    macros::{map, xdp},
+    maps::{Array, HashMap, ProgramArray},
+    programs::XdpContext,
+};
+use lb_common::{
+    addr::Be32,
+    bench::{PACKET_BYTES, Template},
+    connection::Connection,
+    flow::FlowKeyV4,
+    wire::{ipv4::Ipv4, tcp::Tcp},
+};
+use packet::{NETWORK_OFFSET, Packet};
+
+/// The packet to restore.
+#[map]
+static TEMPLATE: Array<Template> = Array::with_max_entries(1, 0);
+
+/// The program under test, at 0.
+#[map]
+static UNDER_TEST: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
+/// The reference program's table.
+#[map]
+static FLOWS: HashMap<FlowKeyV4, Connection> = HashMap::with_max_entries(1 << 20, 0);
+
+#[xdp(frags)]
+pub fn wrapper(context: XdpContext) -> u32 {
+    let packet = Packet::new(context);
+    restore(&packet).unwrap_or(XDP_ABORTED)
+}
+
+#[inline(always)]
+fn restore(packet: &Packet) -> Option<u32> {
+    let template = TEMPLATE.get_ptr_mut(0)?;
+    // SAFETY: a map value; the benchmark runs on one CPU.
+    let template = unsafe { &mut *template };
+    let context = packet.context();
+    let grown = context.data_end() - context.data() - PACKET_BYTES;
+    if grown != 0 && !packet.shrink_head(grown as u16) {
+        return None;
+    }
+    let bytes = packet.at::<[u64; PACKET_BYTES / 8]>(0)?;
+    let turn = template.turn;
+    template.turn = turn.wrapping_add(1);
+    // SAFETY: `at` checked the bounds.
+    unsafe { bytes.as_ptr().write_unaligned(template.packet) };
+    let ipv4 = packet.at::<Ipv4>(NETWORK_OFFSET)?;
+    let client = template
+        .first_client
+        .wrapping_add(turn & template.flow_mask);
+    // SAFETY: as above; the fields are byte-aligned.
+    unsafe {
+        if template.vary_destination == 0 {
+            (*ipv4.as_ptr()).source = Be32::new(client);
+        } else {
+            (*ipv4.as_ptr()).destination = Be32::new(client);
+        }
+    }
+    // SAFETY: nothing of this program is needed after it.
+    unsafe { UNDER_TEST.tail_call(context, 0) };
+    None
+}
+
+#[xdp(frags)]
+pub fn transmit(_: XdpContext) -> u32 {
+    XDP_TX
+}
+
+#[xdp(frags)]
+pub fn reference(context: XdpContext) -> u32 {
+    hit(&Packet::new(context)).unwrap_or(XDP_PASS)
+}
+
+/// Parse, one look-up, one write-back with the coarse clock.
+#[inline(always)]
+fn hit(packet: &Packet) -> Option<u32> {
+    let ipv4 = packet.at::<Ipv4>(NETWORK_OFFSET)?;
+    let tcp = packet.at::<Tcp>(NETWORK_OFFSET + size_of::<Ipv4>())?;
+    // SAFETY: `at` checked the bounds; the fields are byte-aligned.
+    let (ipv4, tcp) = unsafe { (&*ipv4.as_ptr(), &*tcp.as_ptr()) };
+    let key = FlowKeyV4 {
+        source: ipv4.source,
+        destination: ipv4.destination,
+        source_port: tcp.source_port,
+        destination_port: tcp.destination_port,
+        protocol: ipv4.protocol,
+        pad: [0; 3],
+    };
+    if let Some(entry) = FLOWS.get_ptr_mut(key) {
+        // SAFETY: a map value; a helper without arguments.
+        unsafe {
+            (*entry).last_seen_ns = bpf_ktime_get_coarse_ns();
+            (*entry).packets = (*entry).packets.wrapping_add(1);
+        }
+        return Some(XDP_TX);
+    }
+    let _ = FLOWS.insert(key, Connection::default(), 0);
+    Some(XDP_PASS)
+}
+
+/// The helpers are for programs under a GPL-compatible licence.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // The verifier has proved that nothing gets here.
+    loop {}
+}

@@ -1,0 +1,232 @@
+//! The connection table: look-up, and what each packet leaves in its entry.
+
+use lb_common::{
+    abi::settings_flag,
+    connection::{Connection, ForwardingMethod, direction},
+    flow::FlowKeyV4,
+    tcp_state::{ConnectionState, Segment, flag, next},
+    wire::protocol,
+};
+
+use crate::{
+    maps::{CONNECTIONS_V4, REAL_COUNTS, SETTINGS},
+    parse::Flow,
+    stage::now_ns,
+    stats,
+    verifier::{add_u32, compare_and_swap_u32, load},
+};
+
+/// [`Connection::state`] of an entry that somebody is deleting: as good as
+/// gone.
+pub const CLAIMED: u32 = 0xff;
+
+/// Flags that make a segment move an established connection.
+const MOVING: u8 = flag::SYN | flag::FIN | flag::RST;
+
+/// How often a state change is tried when another CPU changes it meanwhile.
+const SWAP_TRIES: u32 = 4;
+
+/// The live entry of a packet. A SYN on a closed connection ends it here, so
+/// that it is scheduled anew.
+#[inline(always)]
+pub fn find(flow: &Flow) -> Option<*mut Connection> {
+    let entry = CONNECTIONS_V4.get_ptr_mut(flow.key)?;
+    // SAFETY: map values stay readable while the program runs.
+    let state = unsafe { load(&raw const (*entry).state) };
+    if state == ConnectionState::Established as u32 {
+        return Some(entry);
+    }
+    if state == CLAIMED {
+        return None;
+    }
+    if flow.tcp_flags & (flag::SYN | flag::ACK) == flag::SYN && is_reusable(entry, state) {
+        remove(&flow.key, entry);
+        return None;
+    }
+    Some(entry)
+}
+
+/// Whether a SYN may take this entry's place.
+#[inline(always)]
+fn is_reusable(entry: *mut Connection, state: u32) -> bool {
+    const TIME_WAIT: u32 = ConnectionState::TimeWait as u32;
+    const CLOSE: u32 = ConnectionState::Close as u32;
+    const FIN_WAIT: u32 = ConnectionState::FinWait as u32;
+    // SAFETY: map values stay readable while the program runs.
+    let (method, entry_direction) = unsafe { ((*entry).method, (*entry).direction) };
+    if entry_direction != direction::FORWARD {
+        return false;
+    }
+    match state {
+        TIME_WAIT | CLOSE => true,
+        FIN_WAIT => {
+            method != ForwardingMethod::Nat as u8
+                && SETTINGS
+                    .get(0)
+                    .is_some_and(|s| s.flags & settings_flag::REUSE_FIN_WAIT != 0)
+        }
+        _ => false,
+    }
+}
+
+/// Notes a packet on its entry: time, counters, state.
+#[inline(always)]
+pub fn see(entry: *mut Connection, flow: &Flow) {
+    // SAFETY: map values stay writable while the program runs; plain counters
+    // of one flow race only when the NIC spreads it over CPUs, and then lose
+    // a count.
+    let (real, entry_direction) = unsafe {
+        (*entry).last_seen_ns = now_ns();
+        (*entry).packets = (*entry).packets.wrapping_add(1);
+        (*entry).bytes += u64::from(flow.length);
+        ((*entry).real, (*entry).direction)
+    };
+    stats::count_packet(real, entry_direction, flow.length);
+    if flow.key.protocol == protocol::TCP {
+        move_state(entry, flow);
+    }
+}
+
+/// Moves the TCP state. The forward entry's state is the connection's; the
+/// reverse entry keeps a copy so that it need not look further while nothing
+/// can change.
+#[inline(always)]
+fn move_state(entry: *mut Connection, flow: &Flow) {
+    // SAFETY: map values stay readable while the program runs.
+    let seen = unsafe { load(&raw const (*entry).state) };
+    if seen == ConnectionState::Established as u32 && flow.tcp_flags & MOVING == 0 {
+        return;
+    }
+    // SAFETY: as above.
+    let connection = unsafe { &*entry };
+    let half = connection.half();
+    let segment = Segment::from_flags(flow.tcp_flags);
+    let is_nat = connection.method == ForwardingMethod::Nat as u8;
+    let partner = if is_nat {
+        CONNECTIONS_V4.get_ptr_mut(partner_key(connection, flow.key.protocol))
+    } else {
+        None
+    };
+    let owner = if connection.direction == direction::REVERSE {
+        let Some(owner) = partner else { return };
+        owner
+    } else {
+        entry
+    };
+    let mut state = CLAIMED;
+    for _ in 0..SWAP_TRIES {
+        // SAFETY: as above.
+        let old = unsafe { load(&raw const (*owner).state) };
+        if old == CLAIMED {
+            return;
+        }
+        let from = ConnectionState::from_number(old);
+        let to = next(half, segment, from);
+        state = to as u32;
+        // SAFETY: as above; the field is aligned.
+        if from == to || unsafe { compare_and_swap_u32(&raw mut (*owner).state, old, to as u32) } {
+            if from.is_active() != to.is_active() {
+                move_counts(connection.real, from.is_active());
+            }
+            break;
+        }
+    }
+    // The copy, on whichever side it is.
+    let copy = if connection.direction == direction::REVERSE {
+        Some(entry)
+    } else {
+        partner
+    };
+    if let Some(copy) = copy
+        && state != CLAIMED
+    {
+        // SAFETY: as above; the copy is a hint, not a count.
+        unsafe { (*copy).state = state };
+    }
+}
+
+/// The key of the other entry of a nat connection.
+#[inline(always)]
+pub fn partner_key(connection: &Connection, protocol: u8) -> FlowKeyV4 {
+    FlowKeyV4 {
+        source: connection.new_destination.v4(),
+        destination: connection.new_source.v4(),
+        source_port: connection.new_destination_port,
+        destination_port: connection.new_source_port,
+        protocol,
+        pad: [0; 3],
+    }
+}
+
+/// Moves one connection of `real` between active and inactive.
+#[inline(always)]
+fn move_counts(real: u32, was_active: bool) {
+    count(real, was_active, 1u32.wrapping_neg());
+    count(real, !was_active, 1);
+}
+
+/// Adds to the live connections of `real`.
+#[inline(always)]
+pub fn count(real: u32, is_active: bool, add: u32) {
+    let Some(counts) = REAL_COUNTS.get_ptr_mut(real) else {
+        return;
+    };
+    // SAFETY: a map value, aligned.
+    unsafe {
+        if is_active {
+            add_u32(&raw mut (*counts).active, add);
+        } else {
+            add_u32(&raw mut (*counts).inactive, add);
+        }
+    }
+}
+
+/// Ends a connection, given its forward entry: takes it out of the counts and
+/// deletes it, with the reverse entry under nat. Tells whether this call did
+/// it; another CPU may be first.
+#[inline(always)]
+pub fn remove(key: &FlowKeyV4, entry: *mut Connection) -> bool {
+    // SAFETY: map values stay readable while the program runs; the field is
+    // aligned.
+    let state = unsafe { load(&raw const (*entry).state) };
+    if state == CLAIMED {
+        return false;
+    }
+    // Claimed before it is deleted, so that one CPU alone counts it.
+    // SAFETY: as above.
+    if !unsafe { compare_and_swap_u32(&raw mut (*entry).state, state, CLAIMED) } {
+        return false;
+    }
+    // SAFETY: as above; whoever meets a claimed entry leaves it alone.
+    let connection = unsafe { &*entry };
+    // The element of a deleted entry is used again at once: since the look-up
+    // this may have become another connection's. That one stays.
+    if connection.direction != direction::FORWARD || !is_of(connection, key) {
+        // SAFETY: as above.
+        unsafe { compare_and_swap_u32(&raw mut (*entry).state, CLAIMED, state) };
+        return false;
+    }
+    let real = connection.real;
+    if connection.method == ForwardingMethod::Nat as u8 {
+        let _ = CONNECTIONS_V4.remove(partner_key(connection, key.protocol));
+    }
+    let _ = CONNECTIONS_V4.remove(key);
+    count(
+        real,
+        ConnectionState::from_number(state).is_active(),
+        1u32.wrapping_neg(),
+    );
+    true
+}
+
+/// Whether an entry is the one of `key`, as far as it can tell: it knows the
+/// client's address and port.
+#[inline(always)]
+pub fn is_of(connection: &Connection, key: &FlowKeyV4) -> bool {
+    if connection.direction == direction::REVERSE {
+        connection.new_destination.v4() == key.destination
+            && connection.new_destination_port == key.destination_port
+    } else {
+        connection.new_source.v4() == key.source && connection.new_source_port == key.source_port
+    }
+}

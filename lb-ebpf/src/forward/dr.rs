@@ -1,0 +1,15 @@
+//! Direct routing: the frame goes on with the real's MAC address; the IP
+//! packet stays as it is but for the TTL.
+
+use lb_common::real::NextHop;
+
+use crate::{packet::Packet, parse::Flow, transmit};
+
+#[inline(always)]
+pub fn to_real(packet: &Packet, flow: &Flow, hop: &NextHop) -> u32 {
+    if let Some(verdict) = super::too_big(packet, flow, hop, 0) {
+        return verdict;
+    }
+    super::decrement_ttl(flow);
+    transmit::by_hop(packet, hop)
+}

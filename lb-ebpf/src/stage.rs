@@ -1,0 +1,77 @@
+//! Going from one program to the next by tail call, with what the next one
+//! needs left in this CPU's scratch.
+
+use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
+use lb_common::{
+    abi::{Event, Scratch, stage},
+    addr::Addr,
+    verdict::DropReason,
+};
+
+use crate::{
+    maps::{EVENTS, SCRATCH, STAGES},
+    packet::Packet,
+    stats,
+};
+
+/// Least time between two requests to the daemon from one CPU, ns.
+const EVENT_INTERVAL_NS: u64 = 10_000_000;
+
+/// This CPU's scratch.
+#[inline(always)]
+pub fn scratch() -> Option<&'static mut Scratch> {
+    // SAFETY: a per-CPU value, and nothing else on this CPU runs meanwhile.
+    SCRATCH
+        .get_ptr_mut(0)
+        .map(|scratch| unsafe { &mut *scratch })
+}
+
+/// The coarse monotonic clock, ns: the kernel's tick is its resolution.
+#[inline(always)]
+pub fn now_ns() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_coarse_ns() }
+}
+
+/// Runs the program at `index`; comes back only when there is none.
+#[inline(always)]
+pub fn go(packet: &Packet, index: u32) -> u32 {
+    // SAFETY: nothing of this program is needed after it.
+    unsafe { STAGES.tail_call(packet.context(), index) };
+    stats::drop_packet(DropReason::TailCallFailed)
+}
+
+/// Counts the drop and answers the packet with an ICMP message.
+///
+/// `mtu`, host order, goes into "fragmentation needed"; else 0.
+#[inline(always)]
+pub fn answer(packet: &Packet, reason: DropReason, icmp_type: u8, icmp_code: u8, mtu: u16) -> u32 {
+    stats::count(reason as u32);
+    let Some(scratch) = scratch() else {
+        return stats::drop_packet(DropReason::Inconsistent);
+    };
+    scratch.icmp_type = icmp_type;
+    scratch.icmp_code = icmp_code;
+    scratch.icmp_mtu = mtu;
+    go(packet, stage::ICMP_REPLY)
+}
+
+/// Asks the daemon to look at a next hop or neighbour. Rate-limited; one that
+/// is left out comes with a later packet.
+#[inline(always)]
+pub fn request(kind: u32, index: u32, address: Addr) {
+    let Some(scratch) = scratch() else { return };
+    let now = now_ns();
+    if now.wrapping_sub(scratch.last_event_ns) < EVENT_INTERVAL_NS {
+        return;
+    }
+    scratch.last_event_ns = now;
+    if let Some(mut event) = EVENTS.reserve::<Event>(0) {
+        event.write(Event {
+            kind,
+            index,
+            address,
+        });
+        event.submit(0);
+    }
+}

@@ -1,0 +1,54 @@
+//! Work-arounds for the compiler and the verifier, each written once.
+
+use core::intrinsics::{AtomicOrdering::AcqRel, atomic_cxchg, atomic_xadd};
+
+/// Adds to a map value atomically and returns the value before.
+///
+/// `AtomicU64::fetch_add` does not exist on the BPF target. With `Relaxed`,
+/// LLVM 22 returns the addend instead of the old value, so the ordering is
+/// `AcqRel`. May go when core has the atomics for this target.
+///
+/// # Safety
+/// `value` points into a map value and is aligned.
+#[inline(always)]
+pub unsafe fn fetch_add_u64(value: *mut u64, add: u64) -> u64 {
+    // SAFETY: the caller's.
+    unsafe { atomic_xadd::<u64, u64, { AcqRel }>(value, add) }
+}
+
+/// As [`fetch_add_u64`], 32 bits, result unused. Subtracting is adding the
+/// two's complement.
+///
+/// # Safety
+/// `value` points into a map value and is aligned.
+#[inline(always)]
+pub unsafe fn add_u32(value: *mut u32, add: u32) {
+    // SAFETY: the caller's.
+    unsafe { atomic_xadd::<u32, u32, { AcqRel }>(value, add) };
+}
+
+/// Replaces `old` by `new`; tells whether this call did it.
+///
+/// # Safety
+/// `value` points into a map value and is aligned.
+#[inline(always)]
+pub unsafe fn compare_and_swap_u32(value: *mut u32, old: u32, new: u32) -> bool {
+    // SAFETY: the caller's.
+    unsafe {
+        atomic_cxchg::<u32, { AcqRel }, { core::intrinsics::AtomicOrdering::Acquire }>(
+            value, old, new,
+        )
+        .1
+    }
+}
+
+/// A load that other CPUs may race with. Atomic loads do not compile for the
+/// `v3` target; an aligned volatile load is one instruction.
+///
+/// # Safety
+/// `value` points into a map value and is aligned.
+#[inline(always)]
+pub unsafe fn load<T: Copy>(value: *const T) -> T {
+    // SAFETY: the caller's.
+    unsafe { value.read_volatile() }
+}
