@@ -1,0 +1,256 @@
+//! A new lbd on the maps of an old one: what it finds, what it leaves alone,
+//! what it refuses; and what the verifier thinks of the programs.
+
+use std::time::Instant;
+
+use lb_daemon::{
+    config::model::{
+        ForwardingMethod::{Dr, Nat},
+        Scheduler::{self, Rr, Wrr},
+        Service,
+    },
+    dataplane::Sizes,
+    reconcile::plan,
+};
+use lb_tests::privilege;
+
+use crate::{
+    judge,
+    packet::{ACK, Ip, Mac},
+    rig::{Rig, SIZES, service},
+    world::{OTHER_REAL, PORT, REAL, REAL_PORT, TCP_SYN, THIRD_REAL},
+};
+
+/// Two services; the reals' slots are not in the order of configuration.
+fn services(scheduler: Scheduler) -> [Service; 2] {
+    let weights = [(THIRD_REAL, 3), (REAL, 0), (OTHER_REAL, 5)];
+    [
+        service("tcp:192.0.2.10:80", scheduler, Dr, PORT, &weights),
+        service(
+            "tcp:192.0.2.11:443",
+            scheduler,
+            Nat,
+            REAL_PORT,
+            &[(REAL, 2), (OTHER_REAL, 1)],
+        ),
+    ]
+}
+
+fn configured(scheduler: Scheduler) -> Rig {
+    let mut rig = Rig::new();
+    rig.serve(&service(
+        "tcp:192.0.2.10:80",
+        scheduler,
+        Dr,
+        PORT,
+        &[(OTHER_REAL, 1), (REAL, 1)],
+    ));
+    for service in services(scheduler) {
+        rig.serve(&service);
+    }
+    rig
+}
+
+/// Where the next new connections of the first service go.
+fn picks(rig: &mut Rig, first_port: u16, number: u16) -> Vec<Mac> {
+    let pick = |port| judge::packet(&rig.run(&TCP_SYN.port(port).frame()).frame).to_mac;
+    (first_port..first_port + number).map(pick).collect()
+}
+
+/// What may be asked of an image, in one text.
+fn seen(rig: &Rig, services: &[Service]) -> String {
+    let image = rig.reconciler.image();
+    let tables = rig.reconciler.tables();
+    let mut text = format!("fill {:?}\n", image.fill());
+    for service in services {
+        let slot = image.service_slot(service.id).expect("bound");
+        let plan = tables.plan(tables.current_plan(slot).unwrap()).unwrap();
+        text += &format!("{} {slot} {plan:?}\n", service.id);
+        for real in &service.reals {
+            let slot = image.real_slot(service.id, real.id);
+            let hop = image.hop(real.id.address);
+            text += &format!("  {} {slot:?} {hop:?}\n", real.id);
+        }
+    }
+    text
+}
+
+#[test]
+fn the_image_is_read_back() {
+    if !privilege::bpf() {
+        return;
+    }
+    for scheduler in [Rr, Wrr] {
+        let services = services(scheduler);
+        let mut rig = configured(scheduler);
+        picks(&mut rig, 1, 4);
+        let before = seen(&rig, &services);
+        let mut rig = rig.restart(SIZES).unwrap();
+        assert!(rig.adopted);
+        assert_eq!(seen(&rig, &services), before);
+        let image = rig.reconciler.image();
+        assert_eq!(image.bound_services().count(), 2);
+        for service in &services {
+            let turn = turn(&rig, service);
+            let mut copy = rig.reconciler.image().clone();
+            let ops = plan::service(&mut copy, service, Some(turn), Instant::now()).unwrap();
+            assert_eq!(ops, [], "{} {}", scheduler.name(), service.id);
+        }
+        for service in &services {
+            rig.reconciler.set_service(service).unwrap();
+        }
+        assert_eq!(seen(&rig, &services), before);
+    }
+}
+
+fn turn(rig: &Rig, service: &Service) -> u64 {
+    let slot = rig
+        .reconciler
+        .image()
+        .service_slot(service.id)
+        .expect("bound");
+    let tables = rig.reconciler.tables();
+    tables
+        .plan(tables.current_plan(slot).unwrap())
+        .unwrap()
+        .turn
+}
+
+/// One rig is restarted again and again, the other never: they pick the same,
+/// also where weights change afterwards.
+#[test]
+fn the_turn_goes_on() {
+    if !privilege::bpf() {
+        return;
+    }
+    for scheduler in [Rr, Wrr] {
+        let (mut restarted, mut steady) = (configured(scheduler), configured(scheduler));
+        let changes: [&[(Ip, u32)]; 4] = [
+            &[(THIRD_REAL, 3), (REAL, 0), (OTHER_REAL, 5)],
+            &[(THIRD_REAL, 3), (REAL, 2), (OTHER_REAL, 5)],
+            &[(THIRD_REAL, 3), (REAL, 2), (OTHER_REAL, 0)],
+            &[(REAL, 2), (OTHER_REAL, 4)],
+        ];
+        for (round, reals) in (0..).zip(changes) {
+            restarted = restarted.restart(SIZES).unwrap();
+            let changed = service("tcp:192.0.2.10:80", scheduler, Dr, PORT, reals);
+            restarted.serve(&changed);
+            steady.serve(&changed);
+            let first_port = 1 + 100 * round;
+            let expected = picks(&mut steady, first_port, 11);
+            assert_eq!(
+                picks(&mut restarted, first_port, 11),
+                expected,
+                "{} round {round}",
+                scheduler.name()
+            );
+        }
+    }
+}
+
+/// Connections and counts outlive lbd: the established go on where they went.
+#[test]
+fn connections_are_kept() {
+    if !privilege::bpf() {
+        return;
+    }
+    let services = services(Wrr);
+    let mut rig = configured(Wrr);
+    let before = picks(&mut rig, 1, 16);
+    let counts = |rig: &Rig| [THIRD_REAL, OTHER_REAL].map(|real| rig.counts(&services[0], real));
+    assert_eq!(counts(&rig), [(6, 0), (10, 0)]);
+    let mut rig = rig.restart(SIZES).unwrap();
+    assert_eq!(counts(&rig), [(6, 0), (10, 0)]);
+    for (port, mac) in (1..).zip(before) {
+        let frame = rig.run(&TCP_SYN.port(port).with(ACK).frame()).frame;
+        assert_eq!(judge::packet(&frame).to_mac, mac, "port {port}");
+    }
+    assert_eq!(counts(&rig), [(6, 0), (10, 0)]);
+}
+
+/// aya takes any pinned map as it is; lbd does not, and says which key of the
+/// configuration (or which map, where no key sizes it) differs.
+#[test]
+fn other_sizes_are_refused() {
+    if !privilege::bpf() {
+        return;
+    }
+    let cases = [
+        (
+            "capacity.connections is 4096",
+            8192,
+            Sizes {
+                connections: 8192,
+                ..SIZES
+            },
+        ),
+        (
+            "capacity.services is 8",
+            16,
+            Sizes {
+                services: 16,
+                ..SIZES
+            },
+        ),
+        ("capacity.reals is 64", 32, Sizes { reals: 32, ..SIZES }),
+        (
+            "map PLAN_WORDS: entries is 8192",
+            8191,
+            Sizes {
+                plan_words: 8191,
+                ..SIZES
+            },
+        ),
+    ];
+    let mut rig = configured(Rr);
+    for (found, asked, sizes) in cases {
+        let Err(refusal) = rig.restart(sizes) else {
+            panic!("adopted: {found}")
+        };
+        let message = refusal.error.to_string();
+        let expected = format!("{found}, this configuration makes it {asked}");
+        assert!(message.contains(&expected), "{message}");
+        rig = Rig::open(refusal.scratch, SIZES).unwrap();
+        assert!(rig.adopted, "the refusal left nothing to adopt");
+    }
+}
+
+/// A map of another layout under the right name.
+#[test]
+fn other_layouts_are_refused() {
+    if !privilege::bpf() {
+        return;
+    }
+    let rig = configured(Rr);
+    let reals = rig.pins().path().join("REALS");
+    std::fs::remove_file(&reals).unwrap();
+    let hops = rig.pins().path().join("NEXT_HOPS");
+    aya::maps::MapData::from_pin(&hops)
+        .unwrap()
+        .pin(&reals)
+        .unwrap();
+    let Err(refusal) = rig.restart(SIZES) else {
+        panic!("it was adopted")
+    };
+    let message = refusal.error.to_string();
+    assert!(
+        message.contains("map REALS: value size is 52, this configuration makes it 32"),
+        "{message}"
+    );
+}
+
+/// How much the verifier had to walk: it gives up at a million.
+#[test]
+fn the_verifier_has_room() {
+    if !privilege::bpf() {
+        return;
+    }
+    let rig = Rig::new();
+    let mut counts: Vec<_> = rig.programs.verified_instructions().into_iter().collect();
+    counts.sort();
+    for (name, instructions) in &counts {
+        println!("{instructions:>8} instructions verified in {name}");
+        assert!(*instructions < 500_000, "{name}: {instructions}");
+    }
+    assert_eq!(counts.len(), 6, "{counts:?}");
+}

@@ -1,0 +1,313 @@
+//! A data plane of a test's own, on a bpffs of its own: loaded, configured and
+//! adopted by the daemon's code, reached by `BPF_PROG_TEST_RUN` instead of a wire.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Instant,
+};
+
+use aya::maps::{HashMap, Map, MapData, RingBuf};
+use lb_common::{
+    abi::{Settings, program},
+    addr::Addr,
+    connection::Connection,
+    flow::FlowKeyV4,
+    real::{NextHop, RealCounts},
+    tcp_state::ConnectionState,
+};
+use lb_daemon::{
+    config::model::{ForwardingMethod, Real, RealId, Scheduler, Service, Weight},
+    dataplane::{DataPlaneError, Loaded, Programs, Sizes, pinned::PinDir},
+    reconcile::Reconciler,
+};
+use lb_tests::scratch::Scratch;
+
+use crate::{
+    kernel::{self, Outcome},
+    packet::Ip,
+    world::{EGRESS_MAC, LOCAL, mac_of},
+};
+
+/// `lo` in every namespace.
+pub const LOOPBACK: u32 = 1;
+
+/// Modes of the sweep: end what is idle, end everything.
+pub const IDLE: u8 = 0;
+pub const ALL: u8 = 1;
+
+/// Small maps: they are made anew for each test.
+pub const SIZES: Sizes = Sizes {
+    connections: 4096,
+    services: 8,
+    reals: 64,
+    plans: 512,
+    plan_words: 8192,
+    next_hops: 64,
+};
+
+/// The data plane. Fields are dropped in order: the bpffs goes last.
+pub struct Rig {
+    pub programs: Programs,
+    pub reconciler: Reconciler,
+    pub connections: HashMap<MapData, FlowKeyV4, Connection>,
+    pub events: RingBuf<MapData>,
+    pub adopted: bool,
+    settings: Settings,
+    pins: PinDir,
+    scratch: Scratch,
+}
+
+/// Why a data plane was not adopted, and what it is in.
+#[derive(Debug)]
+pub struct Refusal {
+    pub error: DataPlaneError,
+    pub scratch: Scratch,
+}
+
+impl Rig {
+    /// Empty maps, IPVS's timeouts, ICMP messages without a limit to speak of.
+    pub fn new() -> Self {
+        Self::with_sizes(SIZES)
+    }
+
+    pub fn with_sizes(sizes: Sizes) -> Self {
+        let mut rig = Self::open(Scratch::create().unwrap(), sizes).unwrap();
+        assert!(!rig.adopted);
+        rig.change_settings(|_| {});
+        rig
+    }
+
+    /// No services, no connections, default settings: as new, at a hundredth
+    /// of the price. Counters of drops and of each CPU stay as they are.
+    pub fn clear(&mut self) {
+        for (key, _) in self.entries() {
+            self.connections.remove(&key).unwrap();
+        }
+        let services: Vec<_> = self.reconciler.image().bound_services().collect();
+        for service in services {
+            self.reconciler.remove_service(service).unwrap();
+        }
+        let began = Instant::now();
+        self.reconciler.free_retired(began, |_| false).unwrap();
+        assert_eq!(self.reconciler.image().fill(), (0, 0));
+        self.settings = default_settings();
+        self.change_settings(|_| {});
+    }
+
+    /// As when lbd is stopped and started again: another set of programs on
+    /// the same maps. After an error the pins can be opened once more.
+    pub fn restart(self, sizes: Sizes) -> Result<Self, Box<Refusal>> {
+        let Self {
+            programs,
+            reconciler,
+            connections,
+            events,
+            pins,
+            scratch,
+            ..
+        } = self;
+        drop((programs, reconciler, connections, events, pins));
+        Self::open(scratch, sizes)
+    }
+
+    /// Loads or adopts what is in `scratch`.
+    pub fn open(scratch: Scratch, sizes: Sizes) -> Result<Self, Box<Refusal>> {
+        let pins = PinDir::open(&scratch.bpffs().unwrap()).unwrap();
+        let loaded = match Programs::load(&pins, &sizes) {
+            Ok(loaded) => loaded,
+            Err(error) => return Err(Box::new(Refusal { error, scratch })),
+        };
+        let Loaded {
+            mut programs,
+            tables,
+            events,
+            connections,
+            adopted,
+        } = loaded;
+        programs.set_stages().unwrap();
+        Ok(Self {
+            programs,
+            reconciler: Reconciler::new(tables, sizes).unwrap(),
+            connections: Map::HashMap(connections).try_into().unwrap(),
+            events,
+            adopted,
+            settings: default_settings(),
+            pins,
+            scratch,
+        })
+    }
+
+    /// The programs a second time, on the same maps.
+    pub fn load_again(&self) -> Programs {
+        Programs::load(&self.pins, &SIZES).unwrap().programs
+    }
+
+    /// Where the maps are pinned.
+    pub fn pins(&self) -> &PinDir {
+        &self.pins
+    }
+
+    pub fn change_settings(&mut self, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.settings);
+        self.reconciler
+            .tables_mut()
+            .set_settings(self.settings)
+            .unwrap();
+    }
+
+    /// Configures a service, and a way out by `lo` to each of its reals.
+    pub fn serve(&mut self, service: &Service) {
+        service.validate().unwrap();
+        self.reconciler.set_service(service).unwrap();
+        for real in &service.reals {
+            let IpAddr::V4(address) = real.id.address else {
+                unreachable!()
+            };
+            self.resolve(address.octets(), LOOPBACK, 1500);
+        }
+    }
+
+    /// Tells the data plane how frames for `address` leave.
+    pub fn resolve(&mut self, address: Ip, ifindex: u32, mtu: u16) {
+        let hop = NextHop {
+            destination_mac: mac_of(address),
+            source_mac: EGRESS_MAC,
+            ifindex,
+            mtu,
+            resolved: 1,
+            local_address: Addr::from(IpAddr::from(LOCAL)),
+            ..NextHop::default()
+        };
+        self.reconciler.set_next_hop(address.into(), hop).unwrap();
+    }
+
+    /// A frame that comes in by `lo`.
+    pub fn run(&mut self, frame: &[u8]) -> Outcome {
+        self.run_at(LOOPBACK, frame)
+    }
+
+    /// A frame that comes in by an interface of this thread's namespace.
+    pub fn run_at(&mut self, ingress: u32, frame: &[u8]) -> Outcome {
+        kernel::run(
+            self.programs.xdp(program::DIRECTOR).unwrap(),
+            ingress,
+            frame,
+        )
+    }
+
+    /// Dropped packets under one reason.
+    pub fn drops(&self, reason: &str) -> u64 {
+        let drops = self.all_drops();
+        drops
+            .iter()
+            .find(|(name, _)| *name == reason)
+            .map_or(0, |(_, count)| *count)
+    }
+
+    /// Dropped packets by reason.
+    pub fn all_drops(&self) -> Vec<(&'static str, u64)> {
+        self.reconciler.tables().drops().unwrap()
+    }
+
+    /// Every entry of the connection table.
+    pub fn entries(&self) -> Vec<(FlowKeyV4, Connection)> {
+        self.connections.iter().collect::<Result<_, _>>().unwrap()
+    }
+
+    /// The keys of the connection table.
+    pub fn keys(&self) -> Vec<FlowKeyV4> {
+        self.entries().into_iter().map(|(key, _)| key).collect()
+    }
+
+    /// The slot of a real.
+    pub fn slot(&self, service: &Service, address: Ip) -> u32 {
+        let is_it = |real: &&Real| real.id.address == IpAddr::from(address);
+        let real = service
+            .reals
+            .iter()
+            .find(is_it)
+            .expect("a real of the service");
+        self.reconciler
+            .real_slot(service.id, real.id)
+            .expect("a configured real")
+    }
+
+    /// What the data plane counts for a real: active, inactive. They must be
+    /// the live entries' numbers.
+    #[track_caller]
+    pub fn counts(&self, service: &Service, address: Ip) -> (u32, u32) {
+        let slot = self.slot(service, address);
+        let RealCounts { active, inactive } = self.reconciler.tables().real_counts(slot).unwrap();
+        let mut live = (0, 0);
+        for (_, entry) in self.entries() {
+            if entry.real == slot && entry.direction == 0 {
+                if ["ESTABLISHED", "SYN_SENT", "SYN_RECV", "SYNACK"].contains(&entry.state().name())
+                {
+                    live.0 += 1;
+                } else {
+                    live.1 += 1;
+                }
+            }
+        }
+        assert_eq!(
+            (active, inactive),
+            live,
+            "counts of {} and live entries",
+            Ipv4Addr::from(address)
+        );
+        live
+    }
+}
+
+fn default_settings() -> Settings {
+    let mut settings = Settings {
+        timeouts_s: [0; 16],
+        flags: 0,
+        icmp_rate: 1_000_000,
+    };
+    for state in ConnectionState::ALL {
+        settings.timeouts_s[state as usize] = state.default_timeout_s();
+    }
+    settings
+}
+
+/// What the sweep program is given: a head with the number of keys and a mode,
+/// and the keys.
+pub fn sweep_input(mode: u8, keys: &[FlowKeyV4]) -> Vec<u8> {
+    let mut input = vec![u8::try_from(keys.len()).unwrap(), mode];
+    input.resize(16, 0);
+    for key in keys {
+        input.extend(key.source.get().to_be_bytes());
+        input.extend(key.destination.get().to_be_bytes());
+        input.extend(key.source_port.get().to_be_bytes());
+        input.extend(key.destination_port.get().to_be_bytes());
+        input.extend([key.protocol, 0, 0, 0]);
+    }
+    input
+}
+
+/// A service as the configuration would describe it: its name, and the reals'
+/// addresses with their weights, in order. `port` is the reals'.
+pub fn service(
+    id: &str,
+    scheduler: Scheduler,
+    forward: ForwardingMethod,
+    port: u16,
+    reals: &[(Ip, u32)],
+) -> Service {
+    let real = |&(address, weight): &(Ip, u32)| Real {
+        id: RealId {
+            address: address.into(),
+            port,
+        },
+        weight: Weight::new(weight).unwrap(),
+        forward,
+    };
+    Service {
+        id: id.parse().unwrap(),
+        name: None,
+        scheduler,
+        forward,
+        reals: reals.iter().map(real).collect(),
+    }
+}

@@ -1,0 +1,296 @@
+//! The end of idle connections: the sweep program, with the keys that the
+//! daemon's walk would hand to it, and the walk itself.
+
+use std::{
+    os::fd::AsFd as _,
+    time::{Duration, Instant},
+};
+
+use aya::maps::MapData;
+use lb_common::{abi::program, flow::FlowKeyV4, tcp_state::ConnectionState};
+use lb_daemon::{
+    config::model::{
+        ForwardingMethod::{Dr, Nat},
+        Scheduler::Rr,
+        Service,
+    },
+    dataplane::sweep::Sweeper,
+};
+use lb_tests::privilege;
+use nix::time::{ClockId, clock_gettime};
+
+use crate::{
+    kernel,
+    packet::{ACK, FIN},
+    rig::{ALL, IDLE, Rig, service, sweep_input},
+    world::{DATAGRAM, PORT, REAL, REAL_PORT, TCP_SYN},
+};
+
+/// Seconds that the tests keep a connection.
+const TIMEOUT: u32 = 5;
+
+const FORWARD: u8 = 0;
+const REVERSE: u8 = 1;
+
+impl Rig {
+    /// Runs the sweep program; returns the number of connections ended.
+    fn sweep(&mut self, mode: u8, keys: &[FlowKeyV4]) -> u32 {
+        let program = self.programs.xdp(program::SWEEP).unwrap();
+        kernel::return_value(program, &sweep_input(mode, keys))
+    }
+
+    /// Makes entries look as if their last packet came `seconds` ago.
+    fn age(&mut self, seconds: u32, which: impl Fn(&FlowKeyV4, u8) -> bool) {
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).unwrap();
+        let now_ns = (now.tv_sec() * 1_000_000_000 + now.tv_nsec()).unsigned_abs();
+        for (key, mut entry) in self.entries() {
+            if which(&key, entry.direction) {
+                entry.last_seen_ns = now_ns - u64::from(seconds) * 1_000_000_000;
+                self.connections.insert(key, entry, 0).unwrap();
+            }
+        }
+    }
+
+    fn shorten(&mut self) {
+        self.change_settings(|settings| settings.timeouts_s = [TIMEOUT; 16]);
+    }
+}
+
+fn web(method: lb_daemon::config::model::ForwardingMethod) -> Service {
+    let port = if method == Nat { REAL_PORT } else { PORT };
+    service("tcp:192.0.2.10:80", Rr, method, port, &[(REAL, 1)])
+}
+
+#[test]
+fn idle_ones_end_and_fresh_ones_stay() {
+    if !privilege::bpf() {
+        return;
+    }
+    let mut rig = Rig::new();
+    rig.shorten();
+    let web = web(Dr);
+    rig.serve(&web);
+    for port in 1..=6 {
+        rig.run(&TCP_SYN.port(port).frame());
+    }
+    // Two of them are inactive.
+    for port in [3, 6] {
+        rig.run(&TCP_SYN.port(port).with(FIN).frame());
+    }
+    assert_eq!(rig.counts(&web, REAL), (4, 2));
+    rig.age(TIMEOUT + 1, |key, _| key.source_port.get() <= 3);
+    rig.age(TIMEOUT - 1, |key, _| key.source_port.get() > 3);
+    let keys = rig.keys();
+    assert_eq!(rig.sweep(IDLE, &keys), 3);
+    let mut ports: Vec<_> = rig.keys().iter().map(|key| key.source_port.get()).collect();
+    ports.sort_unstable();
+    assert_eq!(ports, [4, 5, 6]);
+    assert_eq!(rig.counts(&web, REAL), (2, 1));
+    assert_eq!(rig.sweep(IDLE, &keys), 0, "what is gone is gone");
+    assert_eq!(rig.counts(&web, REAL), (2, 1));
+}
+
+/// The timeout is that of the entry's state.
+#[test]
+fn each_state_has_its_timeout() {
+    if !privilege::bpf() {
+        return;
+    }
+    let mut rig = Rig::new();
+    rig.change_settings(|settings| {
+        settings.timeouts_s = [1000; 16];
+        settings.timeouts_s[ConnectionState::SynRecv as usize] = 10;
+        settings.timeouts_s[ConnectionState::Udp as usize] = 20;
+    });
+    rig.serve(&web(Dr));
+    rig.serve(&service("udp:192.0.2.10:80", Rr, Dr, PORT, &[(REAL, 1)]));
+    rig.run(&TCP_SYN.frame());
+    rig.run(&TCP_SYN.port(2).frame());
+    rig.run(&TCP_SYN.port(2).with(ACK).frame());
+    rig.run(&DATAGRAM.frame());
+    for (age, ended) in [(9, 0), (11, 1), (19, 0), (21, 1), (999, 0), (1001, 1)] {
+        rig.age(age, |_, _| true);
+        let keys = rig.keys();
+        assert_eq!(rig.sweep(IDLE, &keys), ended, "after {age} s");
+    }
+    assert_eq!(rig.entries().len(), 0);
+}
+
+/// A nat connection lives while either half does, and goes as a whole.
+#[test]
+fn nat_pairs_go_together() {
+    if !privilege::bpf() {
+        return;
+    }
+    let mut rig = Rig::new();
+    rig.shorten();
+    let web = web(Nat);
+    rig.serve(&web);
+    rig.run(&TCP_SYN.frame());
+    for (fresh, stale) in [(FORWARD, REVERSE), (REVERSE, FORWARD)] {
+        rig.age(1, |_, direction| direction == fresh);
+        rig.age(TIMEOUT + 1, |_, direction| direction == stale);
+        let keys = rig.keys();
+        assert_eq!(rig.sweep(IDLE, &keys), 0, "half {fresh} is fresh");
+        assert_eq!((rig.entries().len(), rig.counts(&web, REAL)), (2, (1, 0)));
+    }
+    rig.age(TIMEOUT + 1, |_, _| true);
+    let reverse: Vec<_> = rig
+        .entries()
+        .iter()
+        .filter(|(_, entry)| entry.direction == REVERSE)
+        .map(|(key, _)| *key)
+        .collect();
+    assert_eq!(
+        rig.sweep(IDLE, &reverse),
+        0,
+        "a reverse entry goes with its forward one only"
+    );
+    assert_eq!(rig.entries().len(), 2);
+    let keys = rig.keys();
+    assert_eq!(rig.sweep(IDLE, &keys), 1);
+    assert_eq!((rig.entries().len(), rig.counts(&web, REAL)), (0, (0, 0)));
+}
+
+/// A reverse entry whose connection is gone ends by itself, uncounted.
+#[test]
+fn orphans_end() {
+    if !privilege::bpf() {
+        return;
+    }
+    let mut rig = Rig::new();
+    rig.shorten();
+    rig.serve(&web(Nat));
+    rig.run(&TCP_SYN.frame());
+    for (key, entry) in rig.entries() {
+        if entry.direction == FORWARD {
+            rig.connections.remove(&key).unwrap();
+        }
+    }
+    let keys = rig.keys();
+    rig.sweep(IDLE, &keys);
+    assert_eq!(rig.entries().len(), 1, "it is fresh");
+    rig.age(TIMEOUT + 1, |_, _| true);
+    rig.sweep(IDLE, &keys);
+    assert_eq!(rig.entries().len(), 0);
+}
+
+/// Mode ALL cuts whatever it is given, and nothing else.
+#[test]
+fn cutting() {
+    if !privilege::bpf() {
+        return;
+    }
+    let mut rig = Rig::new();
+    for (method, entries) in [(Dr, 1), (Nat, 2)] {
+        rig.clear();
+        let web = web(method);
+        rig.serve(&web);
+        for port in 1..=10 {
+            rig.run(&TCP_SYN.port(port).frame());
+        }
+        let chosen: Vec<_> = rig
+            .entries()
+            .iter()
+            .filter(|(_, entry)| entry.direction == FORWARD)
+            .map(|(key, _)| *key)
+            .filter(|key| key.source_port.get() > 3)
+            .collect();
+        assert_eq!(rig.sweep(ALL, &chosen), 7);
+        assert_eq!(
+            (rig.entries().len(), rig.counts(&web, REAL)),
+            (3 * entries, (3, 0))
+        );
+        let rest = rig.keys();
+        assert_eq!(rig.sweep(ALL, &rest), 3);
+        assert_eq!((rig.entries().len(), rig.counts(&web, REAL)), (0, (0, 0)));
+    }
+}
+
+/// A whole batch, and a batch that is shorter than it says.
+#[test]
+fn batches() {
+    if !privilege::bpf() {
+        return;
+    }
+    let mut rig = Rig::new();
+    let web = web(Dr);
+    rig.serve(&web);
+    for port in 1..=64 {
+        rig.run(&TCP_SYN.port(port).frame());
+    }
+    let keys = rig.keys();
+    assert_eq!(rig.sweep(IDLE, &keys), 0);
+    assert_eq!(rig.sweep(ALL, &[]), 0);
+    let mut lying = vec![64, ALL];
+    lying.resize(16, 0);
+    let program = rig.programs.xdp(program::SWEEP).unwrap();
+    assert_eq!(kernel::return_value(program, &lying), 0);
+    assert_eq!(rig.sweep(ALL, &keys), 64);
+    assert_eq!(rig.counts(&web, REAL), (0, 0));
+}
+
+/// The daemon's thread: it finds what is idle by itself and reports who is
+/// still referred to.
+#[test]
+fn the_walk_ends_what_is_idle() {
+    if !privilege::bpf() {
+        return;
+    }
+    let mut rig = Rig::new();
+    rig.shorten();
+    let (idle, busy) = (
+        web(Nat),
+        service("udp:192.0.2.10:80", Rr, Dr, PORT, &[(REAL, 1)]),
+    );
+    rig.serve(&idle);
+    rig.serve(&busy);
+    for port in 1..=200 {
+        rig.run(&TCP_SYN.port(port).frame());
+        rig.run(&DATAGRAM.port(port).frame());
+    }
+    rig.age(TIMEOUT + 1, |key, _| key.protocol == 6);
+    let (sender, mut reports) = tokio::sync::mpsc::channel(4);
+    let sweeper = start(&mut rig, sender);
+    let report = reports.blocking_recv().unwrap();
+    assert!(report.referenced.contains(rig.slot(&busy, REAL)));
+    assert_eq!(
+        (rig.counts(&idle, REAL), rig.counts(&busy, REAL)),
+        ((0, 0), (0, 200))
+    );
+    // A reverse entry that is walked after its forward one is gone already.
+    assert_eq!(rig.entries().len(), 200);
+    assert!(report.entries >= 400, "{report:?}");
+
+    sweeper.cut(vec![rig.slot(&busy, REAL)]);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while rig.counts_now(&busy) != (0, 0) {
+        assert!(Instant::now() < deadline, "nothing was cut");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert_eq!(rig.counts(&busy, REAL), (0, 0));
+}
+
+impl Rig {
+    /// Counts that may be about to change.
+    fn counts_now(&self, service: &Service) -> (u32, u32) {
+        let counts = self
+            .reconciler
+            .tables()
+            .real_counts(self.slot(service, REAL))
+            .unwrap();
+        (counts.active, counts.inactive)
+    }
+}
+
+fn start(
+    rig: &mut Rig,
+    reports: tokio::sync::mpsc::Sender<lb_daemon::dataplane::sweep::Report>,
+) -> Sweeper {
+    let program = rig.programs.fd(program::SWEEP).unwrap();
+    let program = program.as_fd().try_clone_to_owned().unwrap();
+    let table =
+        MapData::from_pin(rig.pins().path().join(lb_common::abi::map::CONNECTIONS_V4)).unwrap();
+    let table = table.fd().as_fd().try_clone_to_owned().unwrap();
+    Sweeper::start(table, program, [TIMEOUT; 16], reports).unwrap()
+}

@@ -1,0 +1,35 @@
+//! The harness: small networks of namespaces with real clients and real
+//! servers, in which lbd is tested and shown.
+//!
+//! ```text
+//! topology ─┬─ namespace, link, xdp_pass   the wires
+//!           ├─ webserver, http             nginx on the reals, curl on the clients
+//!           ├─ conversation, trickle       connections that last as long as a test likes
+//!           ├─ dns                         named on the reals, dig on the clients
+//!           ├─ capture                     what was on the wire, judged by tshark
+//!           └─ daemon                      lbd on the director, lbctl beside it
+//! scratch: a network's number, its files, its own bpffs, and what the dead left behind
+//! process, wait, interrupt, privilege: what all of them stand on
+//! ```
+//!
+//! Whatever a value of these types made is undone when the value is dropped, on
+//! a panic too. Every program is started here, is known by its process id and
+//! dies with us. Traffic goes only to addresses inside the namespaces that the
+//! harness itself made.
+
+pub mod capture;
+pub mod conversation;
+pub mod daemon;
+pub mod dns;
+pub mod http;
+pub mod interrupt;
+pub mod link;
+pub mod namespace;
+pub mod privilege;
+pub mod process;
+pub mod scratch;
+pub mod topology;
+pub mod trickle;
+pub mod wait;
+pub mod webserver;
+pub mod xdp_pass;

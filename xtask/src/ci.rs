@@ -1,0 +1,33 @@
+//! `cargo xtask ci`: what every change must pass; `.ci/run` runs just this.
+
+use anyhow::Result;
+
+use crate::{cargo, test};
+
+/// Tests, formatting, lints.
+pub(crate) fn run() -> Result<()> {
+    test::run(&[])?;
+    cargo::run(&["fmt", "--all", "--", "--check"])?;
+    lint_host()?;
+    lint_bpf()
+}
+
+/// Lints all that runs on the host, in the profile that the tests were built in.
+fn lint_host() -> Result<()> {
+    let mut command = cargo::command(&["clippy", "--workspace", "--exclude", "lb-ebpf"]);
+    command.args(["--all-targets", "--", "-D", "warnings"]);
+    cargo::execute(&mut command)
+}
+
+/// Lints the XDP programs, type-checked for the host: the compiler that builds
+/// them for the BPF target need not have a clippy, and the one that we have has
+/// no core library for that target. `RUSTC_BOOTSTRAP` lets it accept the nightly
+/// features; the profile is the one without unwinding, and keeps the artifacts
+/// of this odd build to itself.
+fn lint_bpf() -> Result<()> {
+    let mut command = cargo::command(&["clippy", "--package", "lb-ebpf", "--bins"]);
+    command
+        .args(["--profile", "bpf", "--", "-D", "warnings"])
+        .env("RUSTC_BOOTSTRAP", "1");
+    cargo::execute(&mut command)
+}

@@ -1,0 +1,78 @@
+//! `cargo xtask`: the project's chores. On a fresh machine each of them first
+//! installs what it needs (`setup`), so that one command is enough.
+
+mod bench;
+mod cargo;
+mod ci;
+mod demo;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use setup::Purpose;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's chores")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Make this machine able to build, show and test: install what is missing.
+    Setup {
+        /// Only say what is missing; exit 1 if anything is.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Build lbd and lbctl, optimised, into target/release.
+    Build,
+    /// Show load balancing in a network of namespaces: dr, nat and tun.
+    Demo,
+    /// Run every test: unit, packet and end to end.
+    Test {
+        /// Passed on to the test programs: a name to filter by, --nocapture …
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Measure the data plane.
+    Bench {
+        /// Passed on to the bench.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Run what every change must pass: test, formatting, lints.
+    Ci,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().chore) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(chore: Chore) -> Result<()> {
+    match chore {
+        Chore::Setup { check: true } => setup::check(),
+        Chore::Setup { check: false } => setup::setup(),
+        Chore::Build => build(),
+        Chore::Demo => demo::run(),
+        Chore::Test { arguments } => test::run(&arguments),
+        Chore::Bench { arguments } => bench::run(&arguments),
+        Chore::Ci => ci::run(),
+    }
+}
+
+/// Builds the release binaries.
+fn build() -> Result<()> {
+    setup::ensure(&[Purpose::Build])?;
+    cargo::run(&["build", "--release", "--package", "lb-daemon"])
+}

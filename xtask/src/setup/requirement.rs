@@ -1,0 +1,115 @@
+//! What building, showing and testing need, and where to get it.
+
+use super::{compiler, programs};
+
+/// What a requirement is needed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Compiling lbd, its XDP programs and the tests.
+    Build,
+    /// The demo's and the tests' networks.
+    Run,
+}
+
+impl Purpose {
+    pub(crate) const ALL: [Self; 2] = [Self::Build, Self::Run];
+}
+
+/// Something that must be there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Requirement {
+    /// A compiler with its library's source.
+    BpfCompiler,
+    /// The linker that makes a BPF object of the compiler's output.
+    BpfLinker,
+    /// A program of the networks.
+    Program(&'static Program),
+}
+
+/// A program and the Debian package that has it.
+#[derive(Debug)]
+pub(crate) struct Program {
+    name: &'static str,
+    package: &'static str,
+    used_for: &'static str,
+}
+
+/// What the demo and the end-to-end tests start.
+static PROGRAMS: [Program; 9] = [
+    program("ip", "iproute2", "namespaces, links, routes"),
+    program("ethtool", "ethtool", "switching offloads off"),
+    program("nginx", "nginx-light", "the reals' web servers"),
+    program("curl", "curl", "the clients"),
+    program("ping", "iputils-ping", "traffic that is for no service"),
+    program("tcpdump", "tcpdump", "looking at the wire"),
+    program("tshark", "tshark", "reading what was seen on the wire"),
+    program("named", "bind9", "a UDP service"),
+    program("dig", "bind9-dnsutils", "the UDP service's clients"),
+];
+
+const fn program(name: &'static str, package: &'static str, used_for: &'static str) -> Program {
+    Program {
+        name,
+        package,
+        used_for,
+    }
+}
+
+impl Requirement {
+    /// All of them.
+    pub(crate) fn all() -> Vec<Self> {
+        let mut all = vec![Self::BpfCompiler, Self::BpfLinker];
+        all.extend(PROGRAMS.iter().map(Self::Program));
+        all
+    }
+
+    pub(crate) fn purpose(self) -> Purpose {
+        match self {
+            Self::BpfCompiler | Self::BpfLinker => Purpose::Build,
+            Self::Program(_) => Purpose::Run,
+        }
+    }
+
+    pub(crate) fn is_met(self) -> bool {
+        match self {
+            Self::BpfCompiler => compiler::is_found(),
+            Self::BpfLinker => programs::find("bpf-linker").is_some(),
+            Self::Program(program) => programs::find(program.name).is_some(),
+        }
+    }
+
+    /// What it is, for a list.
+    pub(crate) fn what(self) -> String {
+        match self {
+            Self::BpfCompiler => {
+                "a Rust compiler with its library's source (for the XDP programs)".to_owned()
+            }
+            Self::BpfLinker => "bpf-linker (for the XDP programs)".to_owned(),
+            Self::Program(program) => format!("{} ({})", program.name, program.used_for),
+        }
+    }
+
+    /// The Debian packages that it takes.
+    pub(crate) fn packages(self) -> Vec<&'static str> {
+        match self {
+            Self::BpfCompiler => vec!["rustc-web", "rust-web-src"],
+            // LLVM itself, and what linking against it takes.
+            Self::BpfLinker => vec!["llvm-22-dev", "libpolly-22-dev", "libzstd-dev", "g++"],
+            Self::Program(program) => vec![program.package],
+        }
+    }
+
+    /// How to get it where we cannot.
+    pub(crate) fn elsewhere(self) -> String {
+        match self {
+            Self::BpfCompiler => "rustup toolchain install nightly --component rust-src".to_owned(),
+            Self::BpfLinker => {
+                "install LLVM's development files, then cargo install bpf-linker".to_owned()
+            }
+            Self::Program(program) => format!(
+                "install your system's package of {} (Debian's is {})",
+                program.name, program.package
+            ),
+        }
+    }
+}
