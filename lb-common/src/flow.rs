@@ -17,20 +17,4 @@ pub struct FlowKeyV4 {
     pub pad: [u8; 3],
 }
 
-impl FlowKeyV4 {
-    /// The key of the packets that go the other way.
-    #[inline(always)]
-    #[must_use]
-    pub const fn reversed(&self) -> Self {
-        Self {
-            source: self.destination,
-            destination: self.source,
-            source_port: self.destination_port,
-            destination_port: self.source_port,
-            protocol: self.protocol,
-            pad: [0; 3],
-        }
-    }
-}
-
 const _: () = assert!(size_of::<FlowKeyV4>() == 16);

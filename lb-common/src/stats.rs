@@ -23,19 +23,4 @@ impl core::ops::AddAssign for RealStats {
     }
 }
 
-impl core::ops::Sub for RealStats {
-    type Output = Self;
-
-    /// The difference to an earlier reading; never below zero.
-    fn sub(self, earlier: Self) -> Self {
-        Self {
-            connections: self.connections.saturating_sub(earlier.connections),
-            in_packets: self.in_packets.saturating_sub(earlier.in_packets),
-            in_bytes: self.in_bytes.saturating_sub(earlier.in_bytes),
-            out_packets: self.out_packets.saturating_sub(earlier.out_packets),
-            out_bytes: self.out_bytes.saturating_sub(earlier.out_bytes),
-        }
-    }
-}
-
 const _: () = assert!(size_of::<RealStats>() == 40);

@@ -59,6 +59,12 @@ pub fn pin_name(name: &str) -> String {
     name.replace('%', "%25").replace('.', "%2e")
 }
 
+/// The name that [`pin_name`] made into a pin's.
+#[must_use]
+pub fn name_of_pin(pin: &str) -> String {
+    pin.replace("%2e", ".").replace("%25", "%")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,5 +73,8 @@ mod tests {
     fn pin_names_have_no_dots_and_differ() {
         assert_eq!(pin_name("eth0.100"), "eth0%2e100");
         assert_ne!(pin_name("a.b"), pin_name("a%2eb"));
+        for name in ["eth0", "eth0.100", "a%b.c"] {
+            assert_eq!(name_of_pin(&pin_name(name)), name);
+        }
     }
 }

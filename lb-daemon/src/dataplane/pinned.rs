@@ -10,7 +10,10 @@ use aya::maps::{MapData, MapType};
 use lb_common::abi::{ABI_VERSION, map};
 use nix::fcntl::{Flock, FlockArg};
 
-use super::{DataPlaneError, Sizes};
+use super::{
+    DataPlaneError, Sizes,
+    bpffs::{name_of_pin, pin_name},
+};
 
 /// Begins the names of pinned links.
 const LINK_PREFIX: &str = "link_";
@@ -140,8 +143,7 @@ impl PinDir {
             };
             for mode in ["native", "generic"] {
                 if let Some(name) = rest.strip_prefix(mode).and_then(|r| r.strip_prefix('_')) {
-                    let name = name.replace("%2e", ".").replace("%25", "%");
-                    links.push((name, mode, self.path.join(&entry)));
+                    links.push((name_of_pin(name), mode, self.path.join(&entry)));
                 }
             }
         }
@@ -152,10 +154,8 @@ impl PinDir {
     /// Where the link of an interface is pinned.
     #[must_use]
     pub fn link_path(&self, interface: &str, mode: &str) -> PathBuf {
-        self.path.join(format!(
-            "{LINK_PREFIX}{mode}_{}",
-            super::bpffs::pin_name(interface)
-        ))
+        self.path
+            .join(format!("{LINK_PREFIX}{mode}_{}", pin_name(interface)))
     }
 
     /// Removes every pin of this ABI: links detach, maps go with their last
