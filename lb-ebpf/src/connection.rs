@@ -120,13 +120,16 @@ fn move_state(entry: *mut Connection, flow: &Flow) {
         if old == CLAIMED {
             return;
         }
+        // Before the swap: afterwards the element may be another connection's.
+        // SAFETY: as above.
+        let real = unsafe { load(&raw const (*owner).real) };
         let from = ConnectionState::from_number(old);
         let to = next(half, segment, from);
         state = to as u32;
         // SAFETY: as above; the field is aligned.
         if from == to || unsafe { compare_and_swap_u32(&raw mut (*owner).state, old, to as u32) } {
             if from.is_active() != to.is_active() {
-                move_counts(connection.real, from.is_active());
+                move_counts(real, from.is_active());
             }
             break;
         }
@@ -140,8 +143,14 @@ fn move_state(entry: *mut Connection, flow: &Flow) {
     if let Some(copy) = copy
         && state != CLAIMED
     {
-        // SAFETY: as above; the copy is a hint, not a count.
-        unsafe { (*copy).state = state };
+        // SAFETY: as above. The element may have become a forward entry since
+        // it was looked up, whose state is no copy: that one is left alone.
+        unsafe {
+            let seen = load(&raw const (*copy).state);
+            if load(&raw const (*copy).direction) == direction::REVERSE {
+                compare_and_swap_u32(&raw mut (*copy).state, seen, state);
+            }
+        }
     }
 }
 
