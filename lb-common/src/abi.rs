@@ -6,15 +6,25 @@
 //! version is part of the pin path, so two versions never meet in one map.
 //! `docs/maps.md` lists every map with its key and value.
 
-use crate::addr::Addr;
+use crate::{
+    addr::{Addr, Be16, Be32},
+    connection::Connection,
+    flow::FlowKeyV6,
+    real::Egress,
+};
 
 /// Part of the pin path: `<pin_dir>/v<ABI_VERSION>`.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Map names as they stand in the object file and under the pin path. The
 /// kernel keeps 15 characters.
 pub mod map {
     pub const CONNECTIONS_V4: &str = "CONNECTIONS_V4";
+    pub const CONNECTIONS_V6: &str = "CONNECTIONS_V6";
+    pub const FRAGMENTS: &str = "FRAGMENTS";
+    pub const ADDRESSES: &str = "ADDRESSES";
+    pub const MASQUERADE: &str = "MASQUERADE";
+    pub const PORTS: &str = "PORTS";
     pub const SERVICES: &str = "SERVICES";
     pub const CURRENT_PLANS: &str = "CURRENT_PLANS";
     pub const SERVICE_STATS: &str = "SERVICE_STATS";
@@ -35,22 +45,82 @@ pub mod map {
 pub mod program {
     /// The entry: one per interface.
     pub const DIRECTOR: &str = "director";
+    /// IPv6's way.
+    pub const IPV6: &str = "ipv6";
     /// Makes the connection after a scheduler's pick.
-    pub const CONNECT: &str = "connect";
+    pub const CONNECT_V4: &str = "connect_v4";
+    pub const CONNECT_V6: &str = "connect_v6";
+    /// First and later fragments.
+    pub const FRAGMENT_V4: &str = "fragment_v4";
+    pub const FRAGMENT_V6: &str = "fragment_v6";
+    /// ICMP errors about packets of connections.
+    pub const ICMP_ERROR_V4: &str = "icmp_error_v4";
+    pub const ICMP_ERROR_V6: &str = "icmp_error_v6";
+    /// tun by anything but the packet's own family and nothing more.
+    pub const ENCAPSULATE_V4: &str = "encapsulate_v4";
+    pub const ENCAPSULATE_V6: &str = "encapsulate_v6";
+    /// Forwards fragments and ICMP errors along a connection.
+    pub const FOLLOW_V4: &str = "follow_v4";
+    pub const FOLLOW_V6: &str = "follow_v6";
+    /// ICMP errors about the director's own tunnels.
+    pub const TUNNEL_ERROR_V4: &str = "tunnel_error_v4";
+    pub const TUNNEL_ERROR_V6: &str = "tunnel_error_v6";
     /// Answers a packet with an ICMP message.
-    pub const ICMP_REPLY: &str = "icmp_reply";
-    /// Ends connections that the daemon's walk found idle; run by
+    pub const ICMP_REPLY_V4: &str = "icmp_reply_v4";
+    pub const ICMP_REPLY_V6: &str = "icmp_reply_v6";
+    /// Puts VLAN tags on and takes them off on the way out.
+    pub const VLAN: &str = "vlan";
+    /// End connections that the daemon's walk found idle; run by
     /// `BPF_PROG_TEST_RUN`, never attached.
-    pub const SWEEP: &str = "sweep";
+    pub const SWEEP_V4: &str = "sweep_v4";
+    pub const SWEEP_V6: &str = "sweep_v6";
 }
 
 /// Indices into the program array [`map::STAGES`]. Schedulers come first, at
 /// [`crate::scheduler::Scheduler`]'s own number.
 pub mod stage {
-    pub const CONNECT: u32 = 32;
-    pub const ICMP_REPLY: u32 = 33;
+    use super::program;
+
+    pub const DIRECTOR: u32 = 32;
+    pub const IPV6: u32 = 33;
+    pub const CONNECT_V4: u32 = 34;
+    pub const CONNECT_V6: u32 = 35;
+    pub const FRAGMENT_V4: u32 = 36;
+    pub const FRAGMENT_V6: u32 = 37;
+    pub const ICMP_ERROR_V4: u32 = 38;
+    pub const ICMP_ERROR_V6: u32 = 39;
+    pub const ICMP_REPLY_V4: u32 = 40;
+    pub const ICMP_REPLY_V6: u32 = 41;
+    pub const VLAN: u32 = 42;
+    pub const TUNNEL_ERROR_V4: u32 = 43;
+    pub const TUNNEL_ERROR_V6: u32 = 44;
+    pub const FOLLOW_V4: u32 = 45;
+    pub const FOLLOW_V6: u32 = 46;
+    pub const ENCAPSULATE_V4: u32 = 47;
+    pub const ENCAPSULATE_V6: u32 = 48;
     /// Size of the program array.
-    pub const COUNT: u32 = 40;
+    pub const COUNT: u32 = 64;
+
+    /// Every stage but the schedulers, with its program.
+    pub const ALL: [(u32, &str); 17] = [
+        (DIRECTOR, program::DIRECTOR),
+        (IPV6, program::IPV6),
+        (CONNECT_V4, program::CONNECT_V4),
+        (CONNECT_V6, program::CONNECT_V6),
+        (FRAGMENT_V4, program::FRAGMENT_V4),
+        (FRAGMENT_V6, program::FRAGMENT_V6),
+        (ICMP_ERROR_V4, program::ICMP_ERROR_V4),
+        (ICMP_ERROR_V6, program::ICMP_ERROR_V6),
+        (ICMP_REPLY_V4, program::ICMP_REPLY_V4),
+        (ICMP_REPLY_V6, program::ICMP_REPLY_V6),
+        (VLAN, program::VLAN),
+        (TUNNEL_ERROR_V4, program::TUNNEL_ERROR_V4),
+        (TUNNEL_ERROR_V6, program::TUNNEL_ERROR_V6),
+        (FOLLOW_V4, program::FOLLOW_V4),
+        (FOLLOW_V6, program::FOLLOW_V6),
+        (ENCAPSULATE_V4, program::ENCAPSULATE_V4),
+        (ENCAPSULATE_V6, program::ENCAPSULATE_V6),
+    ];
 }
 
 /// What one stage leaves for the next on the same CPU, across a tail call.
@@ -64,17 +134,74 @@ pub struct Scratch {
     pub plan: u32,
     /// Real slot that the scheduler picked.
     pub real: u32,
-    /// Next-hop MTU for "fragmentation needed", host order, bytes.
+    /// MTU for [`message::TOO_BIG`], host order, bytes.
     pub icmp_mtu: u16,
-    /// ICMP type and code to answer with.
-    pub icmp_type: u8,
-    pub icmp_code: u8,
+    /// The ICMP message to answer with: [`message`].
+    pub icmp_message: u8,
+    /// 0: the packet is IPv4, 1: IPv6. A family's stages lie this far behind
+    /// IPv4's.
+    pub family: u8,
     /// ICMP messages made in the second `icmp_second` on this CPU.
     pub icmp_made: u32,
     /// Second of the monotonic clock that `icmp_made` belongs to.
     pub icmp_second: u32,
     /// When this CPU last asked the daemon for a probe, ns, monotonic.
     pub last_event_ns: u64,
+    /// How the frame is to leave, for the VLAN stage.
+    pub egress: Egress,
+    /// VLAN tags of the packet.
+    pub tags: u32,
+    /// What is on its way along `follow`: [`follower`].
+    pub follower: u32,
+    /// The connection that a packet belongs to whose own headers do not say
+    /// so; IPv4 addresses mapped.
+    pub follow: FlowKeyV6,
+    /// How the packet is to be encapsulated.
+    pub tunnel: Tunnel,
+    pub pad: u32,
+    /// The entries of a connection that is being made: a stack is too small
+    /// for them.
+    pub forward: Connection,
+    pub reverse: Connection,
+}
+
+/// Values of [`Scratch::follower`].
+pub mod follower {
+    /// A first fragment.
+    pub const FIRST_FRAGMENT: u32 = 0;
+    pub const LATER_FRAGMENT: u32 = 1;
+    /// An ICMP error. It is not counted on the connection.
+    pub const MESSAGE: u32 = 2;
+}
+
+/// What a tunnel's headers take from the connection.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tunnel {
+    /// `::`: the next hop's local address.
+    pub source: Addr,
+    pub destination: Addr,
+    pub source_port: Be16,
+    pub destination_port: Be16,
+    /// Next-hop slot.
+    pub next_hop: u32,
+    /// [`crate::real::TunnelKind`].
+    pub kind: u8,
+    /// Bits of [`crate::real::flag`].
+    pub flags: u8,
+    /// 1: nobody is told of what becomes of the packet.
+    pub is_silent: u8,
+    pub pad: u8,
+}
+
+/// Values of [`Scratch::icmp_message`], the same for both families.
+pub mod message {
+    /// Type 11 code 0, or 3 code 0.
+    pub const TIME_EXCEEDED: u8 = 0;
+    /// Type 3 code 3, or 1 code 4.
+    pub const PORT_UNREACHABLE: u8 = 1;
+    /// Type 3 code 4, or 2 code 0.
+    pub const TOO_BIG: u8 = 2;
 }
 
 /// Run-time settings. Value of [`map::SETTINGS`], an array of one entry.
@@ -83,11 +210,19 @@ pub struct Scratch {
 pub struct Settings {
     /// Seconds that an idle connection in each state is kept, indexed by
     /// [`crate::tcp_state::ConnectionState`].
-    pub timeouts_s: [u32; 16],
+    pub timeouts_s: [u32; 32],
     /// Bits of [`settings_flag`].
     pub flags: u32,
     /// ICMP messages that one CPU may make a second.
     pub icmp_rate: u32,
+    /// tun: outer sources are this prefix with bits of the flow's tag behind
+    /// it, where [`settings_flag::TUNNEL_SOURCES_V4`] is set.
+    pub tunnel_source_v4: Be32,
+    /// Prefix length, 0 to 32 and 0 to 128.
+    pub tunnel_prefix_v4: u8,
+    pub tunnel_prefix_v6: u8,
+    pub pad: [u8; 2],
+    pub tunnel_source_v6: Addr,
 }
 
 /// Bits of [`Settings::flags`].
@@ -96,6 +231,9 @@ pub mod settings_flag {
     pub const SLOPPY_TCP: u32 = 1;
     /// dr and tun: a SYN in FIN_WAIT is a new connection.
     pub const REUSE_FIN_WAIT: u32 = 1 << 1;
+    /// The tunnels' outer sources are spread by flow.
+    pub const TUNNEL_SOURCES_V4: u32 = 1 << 2;
+    pub const TUNNEL_SOURCES_V6: u32 = 1 << 3;
 }
 
 /// A message from the program to the daemon, through the ring buffer
@@ -118,21 +256,24 @@ pub mod event_kind {
     /// The neighbour `address` on interface `index` is needed on the way
     /// back to a client and has no link-layer address.
     pub const NEIGHBOUR_MISSING: u32 = 2;
+    /// A router on the way to the next hop `index` told a smaller MTU, and the
+    /// hop has it now.
+    pub const PATH_MTU: u32 = 3;
 }
 
-const _: () = assert!(size_of::<Scratch>() == 32);
-const _: () = assert!(size_of::<Settings>() == 72);
+const _: () = assert!(size_of::<Scratch>() == 320);
+const _: () = assert!(size_of::<Settings>() == 160);
 const _: () = assert!(size_of::<Event>() == 24);
 
 /// The types that live in maps are plain data.
 #[cfg(feature = "user")]
 mod pod {
-    use super::{Event, Scratch, Settings};
+    use super::{Connection, Event, Scratch, Settings};
     use crate::{
-        connection::Connection,
-        flow::FlowKeyV4,
-        real::{NextHop, RealCounts, RealServer},
-        service::{Plan, ServiceKey},
+        flow::{FlowKeyV4, FlowKeyV6},
+        fragment::{FragmentKey, FragmentVerdict},
+        real::{Egress, NextHop, Pool, RealCounts, RealServer},
+        service::{AddressKey, Plan, ServiceKey},
         stats::RealStats,
     };
 
@@ -143,7 +284,22 @@ mod pod {
         )* };
     }
     pod!(
-        Scratch, Settings, Event, Connection, FlowKeyV4, NextHop, RealCounts, RealServer, Plan,
-        ServiceKey, RealStats
+        Scratch,
+        Settings,
+        Event,
+        Connection,
+        FlowKeyV4,
+        FlowKeyV6,
+        FragmentKey,
+        FragmentVerdict,
+        Egress,
+        NextHop,
+        Pool,
+        RealCounts,
+        RealServer,
+        AddressKey,
+        Plan,
+        ServiceKey,
+        RealStats
     );
 }

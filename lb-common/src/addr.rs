@@ -98,6 +98,23 @@ impl Addr {
     }
 }
 
+impl Addr {
+    /// Whether a packet may come from it: not unspecified, loopback, multicast
+    /// or (IPv4) "this network", reserved or broadcast (RFC 1812 section
+    /// 5.3.7, RFC 4291 section 2).
+    #[inline(always)]
+    #[must_use]
+    pub fn is_unicast(self) -> bool {
+        let [a, b, c, d] = self.0;
+        if self.is_v4() {
+            let first = d.get() >> 24;
+            return first != 0 && first != 127 && first < 224;
+        }
+        let is_low = a.get() == 0 && b.get() == 0 && c.get() == 0 && d.get() <= 1;
+        !is_low && a.get() >> 24 != 0xff
+    }
+}
+
 impl From<core::net::IpAddr> for Addr {
     fn from(address: core::net::IpAddr) -> Self {
         let v6 = match address {

@@ -4,6 +4,8 @@
 //! memory: the ones' complement sum does not depend on byte order (RFC 1071
 //! section 2 B), so nothing is swapped.
 
+use crate::addr::Addr;
+
 /// Folds a sum of 16-bit words into 16 bits.
 #[inline(always)]
 #[must_use]
@@ -28,6 +30,27 @@ pub const fn replace_u16(old: u16, new: u16) -> u64 {
 #[must_use]
 pub const fn replace_u32(old: u32, new: u32) -> u64 {
     !old as u64 + new as u64
+}
+
+/// As [`replace_u16`], for an address. The words in front of mapped IPv4
+/// addresses are the same in both and add nothing.
+#[inline(always)]
+#[must_use]
+pub const fn replace_address(old: Addr, new: Addr) -> u64 {
+    let (old, new) = (old.0, new.0);
+    replace_u32(old[0].raw(), new[0].raw())
+        + replace_u32(old[1].raw(), new[1].raw())
+        + replace_u32(old[2].raw(), new[2].raw())
+        + replace_u32(old[3].raw(), new[3].raw())
+}
+
+/// The sum of an address, as pseudo headers have it. The 0xffff in front of a
+/// mapped IPv4 address is the ones' complement's other zero.
+#[inline(always)]
+#[must_use]
+pub const fn of_address(address: Addr) -> u64 {
+    let words = address.0;
+    words[0].raw() as u64 + words[1].raw() as u64 + words[2].raw() as u64 + words[3].raw() as u64
 }
 
 /// RFC 1624 equation 3: HC' = ~(~HC + ~m + m').

@@ -2,6 +2,7 @@
 
 use crate::{
     addr::{Addr, Be16},
+    flow::{Endpoint, FlowKey},
     tcp_state::{ConnectionState, Half},
 };
 
@@ -15,6 +16,8 @@ pub enum ForwardingMethod {
     Nat = 2,
     /// IP encapsulation towards the real's address.
     Tun = 3,
+    /// The director is its own real: the packet goes up to its stack.
+    Local = 4,
 }
 
 impl ForwardingMethod {
@@ -25,11 +28,12 @@ impl ForwardingMethod {
             1 => Some(Self::Dr),
             2 => Some(Self::Nat),
             3 => Some(Self::Tun),
+            4 => Some(Self::Local),
             _ => None,
         }
     }
 
-    pub const ALL: [Self; 3] = [Self::Dr, Self::Nat, Self::Tun];
+    pub const ALL: [Self; 4] = [Self::Dr, Self::Nat, Self::Tun, Self::Local];
 
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
@@ -43,6 +47,7 @@ impl ForwardingMethod {
             Self::Dr => "dr",
             Self::Nat => "nat",
             Self::Tun => "tun",
+            Self::Local => "local",
         }
     }
 }
@@ -55,12 +60,16 @@ pub mod direction {
     pub const REVERSE: u8 = 1;
 }
 
-/// Value of `CONNECTIONS_V4`, 80 bytes.
+/// Value of `CONNECTIONS_V4` and `CONNECTIONS_V6`, 88 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Connection {
     /// Last packet of this half: coarse monotonic clock, ns.
     pub last_seen_ns: u64,
+    /// [`crate::flow::FlowKey::tag`] of the entry's own key. An element is
+    /// used again at once when its entry is deleted: whoever holds a pointer
+    /// from before learns here that the entry is another's by now.
+    pub owner: u64,
     /// IP bytes and packets of this half.
     pub bytes: u64,
     pub packets: u32,
@@ -77,11 +86,13 @@ pub struct Connection {
     pub method: u8,
     /// [`direction`].
     pub direction: u8,
-    pub pad: [u8; 2],
-    /// nat: the addresses and ports after translation. tun: the destination
-    /// is the outer one. dr: the destination is the real's, unused. The source
-    /// of a forward entry is the client in every method: what tells whose
-    /// entry it is.
+    /// tun: [`crate::real::TunnelKind`].
+    pub tunnel: u8,
+    /// [`crate::real::flag`], the real's when the connection was made.
+    pub flags: u8,
+    /// nat: the addresses and ports after translation. tun: those of the outer
+    /// header and of GUE; a source address of `::` is the next hop's local
+    /// address. dr, local: the destination is the real's, the source unused.
     pub new_source: Addr,
     pub new_destination: Addr,
     pub new_source_port: Be16,
@@ -90,6 +101,34 @@ pub struct Connection {
     /// TCP or UDP, folded ([`crate::checksum`]).
     pub l3_delta: u16,
     pub l4_delta: u16,
+}
+
+impl Connection {
+    /// nat: the key of the connection's other entry, which is what a
+    /// translated packet's answer looks like.
+    #[inline(always)]
+    #[must_use]
+    pub fn partner_key<K: FlowKey>(&self, protocol: u8) -> K {
+        K::new(self.new_destination(), self.new_source(), protocol)
+    }
+
+    #[inline(always)]
+    #[must_use]
+    pub const fn new_source(&self) -> Endpoint {
+        Endpoint {
+            address: self.new_source,
+            port: self.new_source_port,
+        }
+    }
+
+    #[inline(always)]
+    #[must_use]
+    pub const fn new_destination(&self) -> Endpoint {
+        Endpoint {
+            address: self.new_destination,
+            port: self.new_destination_port,
+        }
+    }
 }
 
 impl Connection {
@@ -120,4 +159,4 @@ pub const fn is_idle(now_ns: u64, last_seen_ns: u64, timeout_s: u32) -> bool {
     now_ns.saturating_sub(last_seen_ns) >= timeout_s as u64 * 1_000_000_000
 }
 
-const _: () = assert!(size_of::<Connection>() == 80);
+const _: () = assert!(size_of::<Connection>() == 88);

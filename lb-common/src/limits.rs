@@ -12,5 +12,30 @@ pub const SWEEP_BATCH: usize = 64;
 /// Largest ICMP message that we make: RFC 1812 section 4.3.2.3.
 pub const MAX_ICMP_DATAGRAM_BYTES: u16 = 576;
 
+/// Largest ICMPv6 message that we make: the least MTU (RFC 4443 section 2.4).
+pub const MAX_ICMPV6_DATAGRAM_BYTES: u16 = 1280;
+
+/// IPv6 extension headers that are walked over.
+pub const MAX_EXTENSION_HEADERS: u32 = 8;
+
+/// Addresses of one service's `masquerade`, and how often a free port is
+/// looked for.
+pub const POOL_ADDRESSES: usize = 8;
+pub const PORT_TRIES: u32 = 16;
+
+/// Datagrams whose fragments are followed at once. The oldest make room.
+pub const FRAGMENTED_DATAGRAMS: u32 = 16_384;
+/// How long a datagram's later fragments are followed: what Linux gives
+/// reassembly (`net.ipv4.ipfrag_time`).
+pub const FRAGMENT_LIFE_NS: u64 = 30_000_000_000;
+
+/// A router on a tunnel's way cannot lower the MTU further: Linux's
+/// `net.ipv4.route.min_pmtu` is 552; RFC 8200 section 5.
+pub const MIN_PATH_MTU_V4: u16 = 552;
+pub const MIN_PATH_MTU_V6: u16 = 1280;
+
 /// VLAN-free Ethernet header, bytes.
 pub const ETHERNET_HEADER_BYTES: usize = 14;
+
+/// IEEE 802.1Q.
+pub const VLAN_TAG_BYTES: usize = 4;

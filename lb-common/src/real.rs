@@ -1,6 +1,9 @@
 //! Real servers and the next hops towards them, as the program sees them.
 
-use crate::addr::{Addr, Be16};
+use crate::{
+    addr::{Addr, Be16},
+    limits::POOL_ADDRESSES,
+};
 
 /// Value of `REALS`, an array indexed by real slot. A slot belongs to one
 /// real of one service and is reused only when no connection refers to it.
@@ -16,10 +19,78 @@ pub struct RealServer {
     pub weight: u32,
     /// nat: the port that the VIP's is translated to.
     pub port: Be16,
+    /// tun over GUE: the UDP port that the real decapsulates on.
+    pub tunnel_port: Be16,
     /// [`crate::connection::ForwardingMethod`].
     pub method: u8,
     /// [`slot`].
     pub slot: u8,
+    /// tun: [`TunnelKind`].
+    pub tunnel: u8,
+    /// Bits of [`flag`].
+    pub flags: u8,
+}
+
+/// How tun encapsulates.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TunnelKind {
+    /// The IP packet alone (RFC 2003, RFC 2473, RFC 4213).
+    Ipip = 0,
+    /// Generic UDP encapsulation (draft-ietf-intarea-gue, version 0).
+    Gue = 1,
+    /// Generic routing encapsulation (RFC 2784).
+    Gre = 2,
+}
+
+impl TunnelKind {
+    pub const ALL: [Self; 3] = [Self::Ipip, Self::Gue, Self::Gre];
+
+    /// An unknown number reads as [`TunnelKind::Ipip`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_number(number: u8) -> Self {
+        match number {
+            1 => Self::Gue,
+            2 => Self::Gre,
+            _ => Self::Ipip,
+        }
+    }
+
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// As in `lbd.toml`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ipip => "ipip",
+            Self::Gue => "gue",
+            Self::Gre => "gre",
+        }
+    }
+
+    /// Bytes between the outer IP header and the inner one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn header_bytes(self, checksum: bool) -> u16 {
+        match self {
+            Self::Ipip => 0,
+            Self::Gue => 12,
+            Self::Gre if checksum => 8,
+            Self::Gre => 4,
+        }
+    }
+}
+
+/// Bits of [`RealServer::flags`].
+pub mod flag {
+    /// tun over GUE or GRE: with a checksum.
+    pub const TUNNEL_CHECKSUM: u8 = 1;
+    /// nat: the source is translated too, to an address of `MASQUERADE`.
+    pub const MASQUERADE: u8 = 1 << 1;
 }
 
 /// Values of [`RealServer::slot`] and [`NextHop::slot`].
@@ -39,15 +110,15 @@ pub struct RealCounts {
 }
 
 /// Value of `NEXT_HOPS`, an array indexed by next-hop slot: where frames for
-/// one address leave. Written by the daemon alone.
+/// one address leave. Written by the daemon; the program lowers `mtu`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NextHop {
     pub destination_mac: [u8; 6],
     pub source_mac: [u8; 6],
-    /// Egress interface.
-    pub ifindex: u32,
-    /// MTU of the egress interface, bytes.
+    pub egress: Egress,
+    /// MTU of the egress interface or of the route, bytes; the program lowers
+    /// it when a router on a tunnel's way says so.
     pub mtu: u16,
     /// 1 when the fields above are good to use.
     pub resolved: u8,
@@ -59,6 +130,53 @@ pub struct NextHop {
     pub address: Addr,
 }
 
-const _: () = assert!(size_of::<RealServer>() == 32);
+/// How frames leave: the interface and what becomes of VLAN tags. Value of
+/// `PORTS`, a hash by interface index that holds the VLAN interfaces: frames
+/// for one of those leave by its lower port.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Egress {
+    pub ifindex: u32,
+    /// The outer tag first.
+    pub tags: [VlanTag; 2],
+    /// [`vlan`].
+    pub vlan: u8,
+    pub pad: [u8; 3],
+}
+
+/// A VLAN tag as it stands in a frame (IEEE 802.1Q).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VlanTag {
+    /// EtherType of the tag: 0x8100 or 0x88a8.
+    pub protocol: Be16,
+    /// Priority (3 bits), drop eligible (1), VLAN identifier (12).
+    pub tci: Be16,
+}
+
+/// Values of [`Egress::vlan`].
+pub mod vlan {
+    /// Tags stay while the frame leaves by the interface that it came by, else
+    /// they are taken off.
+    pub const KEEP: u8 = 0;
+    pub const UNTAGGED: u8 = 1;
+    /// The first of `tags`.
+    pub const ONE_TAG: u8 = 2;
+    pub const TWO_TAGS: u8 = 3;
+}
+
+/// Value of `MASQUERADE`, a hash by service slot: the addresses that nat puts
+/// in the client's place, of the service's family.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pool {
+    pub addresses: [Addr; POOL_ADDRESSES],
+    /// How many of them there are, 1 to [`POOL_ADDRESSES`].
+    pub count: u32,
+}
+
+const _: () = assert!(size_of::<RealServer>() == 36);
+const _: () = assert!(size_of::<Egress>() == 16);
+const _: () = assert!(size_of::<Pool>() == 132);
 const _: () = assert!(size_of::<RealCounts>() == 8);
-const _: () = assert!(size_of::<NextHop>() == 52);
+const _: () = assert!(size_of::<NextHop>() == 64);

@@ -18,6 +18,27 @@ pub struct ServiceKey {
     pub pad: u8,
 }
 
+/// Key of `ADDRESSES`, a hash (value: `u32`, 1): what the director has to do
+/// with packets of which no port is known.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct AddressKey {
+    pub address: Addr,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// [`role`].
+    pub role: u8,
+    pub pad: [u8; 2],
+}
+
+/// Values of [`AddressKey::role`].
+pub mod role {
+    /// Destination of a virtual service.
+    pub const SERVICE: u8 = 0;
+    /// A real under nat, whose packets are translated on their way back.
+    pub const NAT_REAL: u8 = 1;
+}
+
 /// Value of `PLANS`, an array indexed by plan slot: how a scheduler is to
 /// pick. Its list lies in `PLAN_WORDS`, an array of `u32`, at `first`.
 #[repr(C)]
@@ -37,4 +58,5 @@ pub struct Plan {
 }
 
 const _: () = assert!(size_of::<ServiceKey>() == 20);
+const _: () = assert!(size_of::<AddressKey>() == 20);
 const _: () = assert!(size_of::<Plan>() == 32);

@@ -1,6 +1,7 @@
 //! What the daemon hands to the sweep program: a [`Header`] and keys.
 
-/// The head of the sweep's input, 16 bytes; [`crate::flow::FlowKeyV4`]s follow.
+/// The head of the sweep's input, 16 bytes; [`crate::flow::FlowKeyV4`]s or
+/// [`crate::flow::FlowKeyV6`]s follow, by program.
 #[repr(C, packed)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Header {

@@ -20,15 +20,16 @@ pub enum ConnectionState {
     Listen = 9,
     SynAck = 10,
     Udp = 11,
+    Sctp = 12,
 }
 
 use ConnectionState::{
-    Close, CloseWait, Established, FinWait, LastAck, Listen, None, SynAck, SynRecv, SynSent,
+    Close, CloseWait, Established, FinWait, LastAck, Listen, None, Sctp, SynAck, SynRecv, SynSent,
     TimeWait, Udp,
 };
 
 impl ConnectionState {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         None,
         Established,
         SynSent,
@@ -41,6 +42,7 @@ impl ConnectionState {
         Listen,
         SynAck,
         Udp,
+        Sctp,
     ];
 
     /// The state stored as `number`; an unknown number reads as [`None`].
@@ -59,6 +61,7 @@ impl ConnectionState {
             9 => Listen,
             10 => SynAck,
             11 => Udp,
+            12 => Sctp,
             _ => None,
         }
     }
@@ -67,7 +70,7 @@ impl ConnectionState {
     #[inline(always)]
     #[must_use]
     pub const fn is_active(self) -> bool {
-        matches!(self, Established | SynSent | SynRecv | SynAck)
+        matches!(self, Established | SynSent | SynRecv | SynAck | Sctp)
     }
 
     /// As `ipvsadm -Lc` prints it.
@@ -86,6 +89,7 @@ impl ConnectionState {
             Listen => "LISTEN",
             SynAck => "SYNACK",
             Udp => "UDP",
+            Sctp => "SCTP",
         }
     }
 
@@ -93,7 +97,7 @@ impl ConnectionState {
     #[must_use]
     pub const fn default_timeout_s(self) -> u32 {
         match self {
-            Established => 900,
+            Established | Sctp => 900,
             SynSent | FinWait | TimeWait | Listen | SynAck => 120,
             SynRecv | CloseWait => 60,
             Close => 10,
@@ -144,6 +148,7 @@ impl Segment {
 }
 
 /// Which half of the conversation the director sees the segment in.
+#[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Half {
     /// From the client, and the real's segments come by too (nat).
@@ -165,6 +170,63 @@ pub const fn next(half: Half, segment: Segment, state: ConnectionState) -> Conne
         Segment::Rst => rst(half, state),
         Segment::Other => state,
     }
+}
+
+/// [`next`] for the program: states as numbers, the flags octet as it is. A
+/// table, because each branch of the rules would be a path more for the
+/// verifier, in every program that moves states.
+#[inline(always)]
+#[must_use]
+pub fn next_number(half: Half, flags: u8, state: u32) -> u32 {
+    let index = (half as usize) << HALF_SHIFT
+        | ((flags & FLAGS_MASK) as usize) << FLAGS_SHIFT
+        | (state as usize & STATE_MASK);
+    TRANSITIONS[index & (TRANSITIONS.len() - 1)] as u32
+}
+
+/// As [`ConnectionState::is_active`], of a number.
+#[inline(always)]
+#[must_use]
+pub const fn is_active_number(state: u32) -> bool {
+    ACTIVE >> (state & 31) & 1 != 0
+}
+
+const STATE_MASK: usize = 0xf;
+const FLAGS_SHIFT: u32 = 4;
+/// FIN, SYN, RST, PSH, ACK.
+const FLAGS_MASK: u8 = 0x1f;
+const HALF_SHIFT: u32 = 9;
+
+/// Index: half, flags, state.
+static TRANSITIONS: [u8; 2048] = transitions();
+
+const ACTIVE: u32 = {
+    let mut mask = 0;
+    let mut number = 0;
+    while number < ConnectionState::ALL.len() {
+        if ConnectionState::ALL[number].is_active() {
+            mask |= 1 << ConnectionState::ALL[number] as u32;
+        }
+        number += 1;
+    }
+    mask
+};
+
+const fn transitions() -> [u8; 2048] {
+    let mut table = [0; 2048];
+    let mut index = 0;
+    while index < table.len() {
+        let half = match index >> HALF_SHIFT {
+            0 => Half::Client,
+            1 => Half::Real,
+            _ => Half::ClientOnly,
+        };
+        let flags = (index >> FLAGS_SHIFT) as u8 & FLAGS_MASK;
+        let state = ConnectionState::from_number((index & STATE_MASK) as u32);
+        table[index] = next(half, Segment::from_flags(flags), state) as u8;
+        index += 1;
+    }
+    table
 }
 
 #[inline(always)]
@@ -292,6 +354,23 @@ mod tests {
                     state(to),
                     "{half:?} {segment:?} in {from}"
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn the_table_has_the_rules() {
+        for half in [Half::Client, Half::Real, Half::ClientOnly] {
+            for flags in 0..=255 {
+                for state in ConnectionState::ALL {
+                    let expected = next(half, Segment::from_flags(flags), state);
+                    assert_eq!(
+                        next_number(half, flags, state as u32),
+                        expected as u32,
+                        "{half:?} {flags:#x} {state:?}"
+                    );
+                    assert_eq!(is_active_number(state as u32), state.is_active());
+                }
             }
         }
     }

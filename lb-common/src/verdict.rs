@@ -31,7 +31,8 @@ drop_reasons! {
     TableFull = 4, "connection_table_full";
     /// nat: another connection has the same real, client and ports.
     NatCollision = 5, "nat_collision";
-    /// Does not fit the tunnel; answered with fragmentation needed.
+    /// Does not fit the way to the real; answered with fragmentation needed or
+    /// packet too big.
     FragmentationNeeded = 6, "fragmentation_needed";
     /// TTL would become 0; answered with time exceeded.
     TtlExceeded = 7, "ttl_exceeded";
@@ -43,6 +44,12 @@ drop_reasons! {
     NoHeadroom = 10, "no_headroom";
     /// A packet that changed between two looks, or a table without its entry.
     Inconsistent = 11, "inconsistent";
+    /// nat with masquerade: no free port was found on the pool's addresses.
+    MasqueradePortsExhausted = 12, "masquerade_ports_exhausted";
+    /// A later fragment of a service's or a nat real's, and none came first.
+    FragmentWithoutFirst = 13, "fragment_without_first";
+    /// A later fragment, and its datagram's connection is gone.
+    FragmentConnectionGone = 14, "fragment_connection_gone";
 }
 
 /// Entries of `DROPS`.

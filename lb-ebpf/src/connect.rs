@@ -1,24 +1,28 @@
 //! Makes the connection that a scheduler decided on: one entry, or under nat
-//! two, and forwards the packet that asked for it.
+//! two. The packet that asked for it then goes its way from the beginning.
 
+use aya_ebpf::helpers::bpf_get_prandom_u32;
 use aya_log_ebpf::trace;
 use lb_common::{
+    abi::settings_flag,
     addr::{Addr, Be16},
     checksum,
     connection::{Connection, ForwardingMethod, direction},
-    flow::FlowKeyV4,
-    real::RealServer,
-    tcp_state::{ConnectionState, Segment, next},
+    flow::{Endpoint, FlowKey as _},
+    limits::{POOL_ADDRESSES, PORT_TRIES},
+    parse::{self, Flow},
+    prefix,
+    real::{RealServer, TunnelKind, flag},
+    tcp_state::{ConnectionState, is_active_number, next_number},
     verdict::DropReason,
     wire::protocol,
 };
 
 use crate::{
-    connection::{self, partner_key},
-    forward,
-    maps::{CONNECTIONS_V4, REALS},
+    connection,
+    family::Family,
+    maps::{MASQUERADE, REALS, SETTINGS},
     packet::Packet,
-    parse::{self, Flow},
     stage::{self, now_ns},
     stats,
 };
@@ -28,73 +32,122 @@ const NO_EXIST: u64 = 1;
 /// `EEXIST` of errno(3), as helpers return it.
 const EEXIST: i32 = -17;
 
+/// Ports that `masquerade` takes.
+const FIRST_PORT: u32 = 1024;
+const PORTS: u32 = 65536 - FIRST_PORT;
+
+/// GUE's source ports: the dynamic ones (RFC 6335 section 6).
+const FIRST_TUNNEL_PORT: u16 = 49152;
+const TUNNEL_PORT_MASK: u16 = 0x3fff;
+
 /// The stage after a scheduler.
 #[inline(always)]
-pub fn run(packet: &Packet) -> u32 {
-    let (Some(scratch), Some(flow)) = (stage::scratch(), parse::flow(packet)) else {
-        return stats::drop_packet(DropReason::Inconsistent);
-    };
-    let Some(real) = REALS.get(scratch.real) else {
-        return stats::drop_packet(DropReason::Inconsistent);
-    };
-    let entry = entry(&flow, real, scratch.real);
+pub fn run<F: Family>(packet: &Packet) -> u32 {
+    match connect::<F>(packet) {
+        // Another CPU may have made a connection of the same flow first: that
+        // one it is.
+        Ok(()) => stage::go(packet, F::ENTRY),
+        Err(reason) => stats::drop_packet(reason),
+    }
+}
+
+#[inline(always)]
+fn connect<F: Family>(packet: &Packet) -> Result<(), DropReason> {
+    let inconsistent = DropReason::Inconsistent;
+    let scratch = stage::scratch().ok_or(inconsistent)?;
+    let datagram = F::datagram(packet, packet.network()).ok_or(inconsistent)?;
+    let flow = parse::flow(packet, &datagram).ok_or(inconsistent)?;
+    let real = REALS.get(scratch.real).ok_or(inconsistent)?;
+    let (entry, reverse) = (&mut scratch.forward, &mut scratch.reverse);
+    begin(entry, &flow, real, scratch.real);
     // Compiled out of the loaded program unless the daemon's log level asks.
     trace!(
         packet.context(),
         "new connection: service slot {}, real slot {}", scratch.service, scratch.real
     );
-    if let Err(reason) = insert(&flow, &entry) {
-        return stats::drop_packet(reason);
+    if real.method != ForwardingMethod::Nat as u8 {
+        return insert(&flow, entry).map(drop);
     }
-    // The entry just made, or the one that another CPU made for the same
-    // flow: its real is the connection's.
-    let Some(entry) = CONNECTIONS_V4.get_ptr_mut(flow.key) else {
-        return stats::drop_packet(DropReason::Inconsistent);
-    };
-    forward::run(packet, &flow, entry)
+    if real.flags & flag::MASQUERADE == 0 {
+        translate(entry, &flow);
+        return insert_both(&flow, entry, reverse);
+    }
+    insert_masqueraded(&flow, entry, reverse)
 }
 
-/// The forward entry, before its first packet is counted.
+/// The forward entry, before its first packet is counted and but for nat's
+/// translation.
 #[inline(always)]
-fn entry(flow: &Flow, real: &RealServer, slot: u32) -> Connection {
-    let mut entry = Connection {
-        last_seen_ns: now_ns(),
-        real: slot,
-        next_hop: real.next_hop,
-        service: real.service,
-        method: real.method,
-        direction: direction::FORWARD,
-        new_source: Addr::from_v4(flow.key.source),
-        new_source_port: flow.key.source_port,
-        ..Connection::default()
-    };
-    entry.state = if flow.key.protocol == protocol::TCP {
+fn begin<F: Family>(entry: &mut Connection, flow: &Flow<F>, real: &RealServer, slot: u32) {
+    entry.last_seen_ns = now_ns();
+    entry.owner = flow.key.tag();
+    entry.bytes = 0;
+    entry.packets = 0;
+    entry.real = slot;
+    entry.next_hop = real.next_hop;
+    entry.service = real.service;
+    entry.method = real.method;
+    entry.direction = direction::FORWARD;
+    entry.tunnel = real.tunnel;
+    entry.flags = real.flags;
+    entry.new_source = Addr::UNSPECIFIED;
+    entry.new_source_port = Be16::new(0);
+    entry.new_destination = real.address;
+    entry.new_destination_port = real.port;
+    entry.l3_delta = 0;
+    entry.l4_delta = 0;
+    entry.state = match flow.key.protocol() {
         // `see` moves the state for this very segment too; SYN in SYN_RECV
         // and ACK in ESTABLISHED stay, so the first move is made here, where
         // the counts are.
-        next(
-            entry.half(),
-            Segment::from_flags(flow.tcp_flags),
-            ConnectionState::None,
-        ) as u32
-    } else {
-        ConnectionState::Udp as u32
+        protocol::TCP => next_number(entry.half(), flow.segment, ConnectionState::None as u32),
+        protocol::SCTP => ConnectionState::Sctp as u32,
+        _ => ConnectionState::Udp as u32,
     };
     if real.method == ForwardingMethod::Nat as u8 {
-        translate(&mut entry, &flow.key, real.address, real.port);
-    } else {
-        entry.new_destination = real.address;
+        let client = flow.key.source();
+        entry.new_source = client.address;
+        entry.new_source_port = client.port;
+    } else if real.method == ForwardingMethod::Tun as u8 {
+        encapsulate(entry, real);
     }
-    entry
 }
 
-/// nat towards the real: the destination changes, the source stays.
+/// What the tunnel's headers take from the flow, so that the real's network
+/// card spreads its load.
 #[inline(always)]
-fn translate(entry: &mut Connection, key: &FlowKeyV4, address: Addr, port: Be16) {
-    entry.new_destination = address;
-    entry.new_destination_port = port;
-    let l3 = checksum::replace_u32(key.destination.raw(), address.v4().raw());
-    let l4 = l3 + checksum::replace_u16(key.destination_port.raw(), port.raw());
+fn encapsulate(entry: &mut Connection, real: &RealServer) {
+    if real.tunnel == TunnelKind::Gue as u8 {
+        let port = FIRST_TUNNEL_PORT | (entry.owner as u16 & TUNNEL_PORT_MASK);
+        entry.new_source_port = Be16::new(port);
+        entry.new_destination_port = real.tunnel_port;
+    }
+    let Some(settings) = SETTINGS.get(0) else {
+        return;
+    };
+    let bits = (entry.owner >> 16) as u32;
+    if real.address.is_v4() {
+        if settings.flags & settings_flag::TUNNEL_SOURCES_V4 != 0 {
+            let prefix = (settings.tunnel_source_v4, settings.tunnel_prefix_v4);
+            entry.new_source = Addr::from_v4(prefix::fill(prefix.0, prefix.1, bits));
+        }
+    } else if settings.flags & settings_flag::TUNNEL_SOURCES_V6 != 0 {
+        // The last word is enough to spread by.
+        let [a, b, c, d] = settings.tunnel_source_v6.0;
+        let length = settings.tunnel_prefix_v6.saturating_sub(96);
+        entry.new_source = Addr([a, b, c, prefix::fill(d, length, bits)]);
+    }
+}
+
+/// nat: what the change of addresses and ports adds to the checksums.
+#[inline(always)]
+fn translate<F: Family>(entry: &mut Connection, flow: &Flow<F>) {
+    let (client, virtual_end) = (flow.key.source(), flow.key.destination());
+    let l3 = checksum::replace_address(client.address, entry.new_source)
+        + checksum::replace_address(virtual_end.address, entry.new_destination);
+    let l4 = u64::from(checksum::fold(l3))
+        + checksum::replace_u16(client.port.raw(), entry.new_source_port.raw())
+        + checksum::replace_u16(virtual_end.port.raw(), entry.new_destination_port.raw());
     entry.l3_delta = checksum::fold(l3);
     entry.l4_delta = checksum::fold(l4);
 }
@@ -102,65 +155,115 @@ fn translate(entry: &mut Connection, key: &FlowKeyV4, address: Addr, port: Be16)
 /// The reverse entry of a forward one: what comes from the real goes to the
 /// client as from the VIP.
 #[inline(always)]
-fn reverse(forward: &Connection, key: &FlowKeyV4) -> Connection {
-    Connection {
-        direction: direction::REVERSE,
-        new_source: Addr::from_v4(key.destination),
-        new_source_port: key.destination_port,
-        new_destination: Addr::from_v4(key.source),
-        new_destination_port: key.source_port,
-        // Undoing m → m' adds the complement of what doing it added.
-        l3_delta: !forward.l3_delta,
-        l4_delta: !forward.l4_delta,
-        ..*forward
-    }
+fn turn_round<F: Family>(
+    reverse: &mut Connection,
+    forward: &Connection,
+    flow: &Flow<F>,
+    key: &F::Key,
+) {
+    let (client, virtual_end) = (flow.key.source(), flow.key.destination());
+    *reverse = *forward;
+    reverse.direction = direction::REVERSE;
+    reverse.owner = key.tag();
+    reverse.new_source = virtual_end.address;
+    reverse.new_source_port = virtual_end.port;
+    reverse.new_destination = client.address;
+    reverse.new_destination_port = client.port;
+    // Undoing m → m' adds the complement of what doing it added.
+    reverse.l3_delta = !forward.l3_delta;
+    reverse.l4_delta = !forward.l4_delta;
 }
 
-/// Inserts the entry, or both; an entry that is there already is the
-/// connection and stays.
+/// Inserts the entry. False: there is one already, which is the connection and
+/// stays.
 #[inline(always)]
-fn insert(flow: &Flow, entry: &Connection) -> Result<(), DropReason> {
-    let is_nat = entry.method == ForwardingMethod::Nat as u8;
-    if is_nat {
-        insert_reverse(flow, entry)?;
-    }
-    match CONNECTIONS_V4.insert(flow.key, entry, NO_EXIST) {
+fn insert<F: Family>(flow: &Flow<F>, entry: &Connection) -> Result<bool, DropReason> {
+    match F::connections().insert(flow.key, entry, NO_EXIST) {
         Ok(()) => {
-            if is_nat {
-                // The half that was there may have been of a connection that
-                // was just ending, whose forward half is gone by now.
-                let _ = insert_reverse(flow, entry);
-            }
-            connection::count(entry.real, entry.state().is_active(), 1);
+            connection::count(entry.real, is_active_number(entry.state), 1);
             stats::count_connection(entry.real);
-            Ok(())
+            Ok(true)
         }
-        Err(EEXIST) => Ok(()),
-        Err(_) => {
-            if is_nat {
-                let _ = CONNECTIONS_V4.remove(partner_key(entry, flow.key.protocol));
-            }
-            Err(DropReason::TableFull)
-        }
+        Err(EEXIST) => Ok(false),
+        Err(_) => Err(DropReason::TableFull),
     }
 }
 
 /// The real's half first: where it is taken by another connection, two
 /// clients' segments would be mixed up, so this one is refused.
 #[inline(always)]
-fn insert_reverse(flow: &Flow, entry: &Connection) -> Result<(), DropReason> {
-    let key = partner_key(entry, flow.key.protocol);
-    let reverse = reverse(entry, &flow.key);
-    match CONNECTIONS_V4.insert(key, reverse, NO_EXIST) {
-        Ok(()) => Ok(()),
-        Err(EEXIST) => {
-            // SAFETY: the value is copied at once.
-            let other = unsafe { CONNECTIONS_V4.get(key) }.copied();
-            match other {
-                Some(other) if partner_key(&other, flow.key.protocol) == flow.key => Ok(()),
-                _ => Err(DropReason::NatCollision),
-            }
+fn insert_both<F: Family>(
+    flow: &Flow<F>,
+    entry: &Connection,
+    reverse: &mut Connection,
+) -> Result<(), DropReason> {
+    let key = entry.partner_key::<F::Key>(flow.key.protocol());
+    turn_round(reverse, entry, flow, &key);
+    if !insert_reverse::<F>(reverse, &key)? {
+        // SAFETY: the value is copied at once.
+        let other = unsafe { F::connections().get(key) }.copied();
+        match other {
+            Some(other) if other.partner_key::<F::Key>(key.protocol()) == flow.key => {}
+            _ => return Err(DropReason::NatCollision),
         }
+    }
+    let inserted = insert(flow, entry);
+    if inserted.is_err() {
+        let _ = F::connections().remove(key);
+    } else {
+        // The half that was there may have been of a connection that was just
+        // ending, whose forward half is gone by now.
+        let _ = insert_reverse::<F>(reverse, &key);
+    }
+    inserted.map(drop)
+}
+
+/// False: there is such an entry already.
+#[inline(always)]
+fn insert_reverse<F: Family>(reverse: &Connection, key: &F::Key) -> Result<bool, DropReason> {
+    match F::connections().insert(key, reverse, NO_EXIST) {
+        Ok(()) => Ok(true),
+        Err(EEXIST) => Ok(false),
         Err(_) => Err(DropReason::TableFull),
     }
+}
+
+/// Full nat: the client's place is taken by an address of the service's pool
+/// and a port that is free towards this real.
+#[inline(always)]
+fn insert_masqueraded<F: Family>(
+    flow: &Flow<F>,
+    entry: &mut Connection,
+    reverse: &mut Connection,
+) -> Result<(), DropReason> {
+    // SAFETY: a pool is replaced whole, and the value is copied at once.
+    let pool = unsafe { MASQUERADE.get(entry.service) }.ok_or(DropReason::Inconsistent)?;
+    // SAFETY: a helper without arguments. Two CPUs that make the same
+    // connection must not look in the same order.
+    let random = u64::from(unsafe { bpf_get_prandom_u32() });
+    for turn in 0..PORT_TRIES {
+        let number = random.wrapping_add(u64::from(turn).wrapping_mul(0x9e37_79b9)) as u32;
+        let place = number.checked_rem(pool.count).unwrap_or(0) as usize;
+        let Some(address) = pool.addresses.get(place & (POOL_ADDRESSES - 1)) else {
+            return Err(DropReason::Inconsistent);
+        };
+        let end = Endpoint {
+            address: *address,
+            port: Be16::new((FIRST_PORT + (number >> 3) % PORTS) as u16),
+        };
+        entry.new_source = end.address;
+        entry.new_source_port = end.port;
+        translate(entry, flow);
+        let key = entry.partner_key::<F::Key>(flow.key.protocol());
+        turn_round(reverse, entry, flow, &key);
+        if !insert_reverse::<F>(reverse, &key)? {
+            continue;
+        }
+        let inserted = insert(flow, entry);
+        if inserted != Ok(true) {
+            let _ = F::connections().remove(key);
+        }
+        return inserted.map(drop);
+    }
+    Err(DropReason::MasqueradePortsExhausted)
 }

@@ -3,14 +3,15 @@
 use lb_common::{
     abi::settings_flag,
     connection::{Connection, ForwardingMethod, direction},
-    flow::FlowKeyV4,
-    tcp_state::{ConnectionState, Segment, flag, next},
+    flow::FlowKey as _,
+    parse::Flow,
+    tcp_state::{ConnectionState, flag, is_active_number, next_number},
     wire::protocol,
 };
 
 use crate::{
-    maps::{CONNECTIONS_V4, REAL_COUNTS, SETTINGS},
-    parse::Flow,
+    family::Family,
+    maps::{REAL_COUNTS, SETTINGS},
     stage::now_ns,
     stats,
     verifier::{add_u32, compare_and_swap_u32, load},
@@ -29,8 +30,8 @@ const SWAP_TRIES: u32 = 4;
 /// The live entry of a packet. A SYN on a closed connection ends it here, so
 /// that it is scheduled anew.
 #[inline(always)]
-pub fn find(flow: &Flow) -> Option<*mut Connection> {
-    let entry = CONNECTIONS_V4.get_ptr_mut(flow.key)?;
+pub fn find<F: Family>(flow: &Flow<F>) -> Option<*mut Connection> {
+    let entry = F::connections().get_ptr_mut(flow.key)?;
     // SAFETY: map values stay readable while the program runs.
     let state = unsafe { load(&raw const (*entry).state) };
     if state == ConnectionState::Established as u32 {
@@ -39,8 +40,11 @@ pub fn find(flow: &Flow) -> Option<*mut Connection> {
     if state == CLAIMED {
         return None;
     }
-    if flow.tcp_flags & (flag::SYN | flag::ACK) == flag::SYN && is_reusable(entry, state) {
-        remove(&flow.key, entry);
+    if flow.key.protocol() == protocol::TCP
+        && flow.segment & (flag::SYN | flag::ACK) == flag::SYN
+        && is_reusable(entry, state)
+    {
+        remove::<F>(&flow.key, entry);
         return None;
     }
     Some(entry)
@@ -71,7 +75,7 @@ fn is_reusable(entry: *mut Connection, state: u32) -> bool {
 
 /// Notes a packet on its entry: time, counters, state.
 #[inline(always)]
-pub fn see(entry: *mut Connection, flow: &Flow) {
+pub fn see<F: Family>(entry: *mut Connection, flow: &Flow<F>) {
     // SAFETY: map values stay writable while the program runs; plain counters
     // of one flow race only when the NIC spreads it over CPUs, and then lose
     // a count.
@@ -82,7 +86,7 @@ pub fn see(entry: *mut Connection, flow: &Flow) {
         ((*entry).real, (*entry).direction)
     };
     stats::count_packet(real, entry_direction, flow.length);
-    if flow.key.protocol == protocol::TCP {
+    if flow.key.protocol() == protocol::TCP {
         move_state(entry, flow);
     }
 }
@@ -91,19 +95,18 @@ pub fn see(entry: *mut Connection, flow: &Flow) {
 /// reverse entry keeps a copy so that it need not look further while nothing
 /// can change.
 #[inline(always)]
-fn move_state(entry: *mut Connection, flow: &Flow) {
+fn move_state<F: Family>(entry: *mut Connection, flow: &Flow<F>) {
     // SAFETY: map values stay readable while the program runs.
     let seen = unsafe { load(&raw const (*entry).state) };
-    if seen == ConnectionState::Established as u32 && flow.tcp_flags & MOVING == 0 {
+    if seen == ConnectionState::Established as u32 && flow.segment & MOVING == 0 {
         return;
     }
     // SAFETY: as above.
     let connection = unsafe { &*entry };
     let half = connection.half();
-    let segment = Segment::from_flags(flow.tcp_flags);
     let is_nat = connection.method == ForwardingMethod::Nat as u8;
     let partner = if is_nat {
-        CONNECTIONS_V4.get_ptr_mut(partner_key(connection, flow.key.protocol))
+        F::connections().get_ptr_mut(connection.partner_key::<F::Key>(flow.key.protocol()))
     } else {
         None
     };
@@ -123,13 +126,12 @@ fn move_state(entry: *mut Connection, flow: &Flow) {
         // Before the swap: afterwards the element may be another connection's.
         // SAFETY: as above.
         let real = unsafe { load(&raw const (*owner).real) };
-        let from = ConnectionState::from_number(old);
-        let to = next(half, segment, from);
-        state = to as u32;
+        state = next_number(half, flow.segment, old);
         // SAFETY: as above; the field is aligned.
-        if from == to || unsafe { compare_and_swap_u32(&raw mut (*owner).state, old, to as u32) } {
-            if from.is_active() != to.is_active() {
-                move_counts(real, from.is_active());
+        if old == state || unsafe { compare_and_swap_u32(&raw mut (*owner).state, old, state) } {
+            let was_active = is_active_number(old);
+            if was_active != is_active_number(state) {
+                move_counts(real, was_active);
             }
             break;
         }
@@ -151,19 +153,6 @@ fn move_state(entry: *mut Connection, flow: &Flow) {
                 compare_and_swap_u32(&raw mut (*copy).state, seen, state);
             }
         }
-    }
-}
-
-/// The key of the other entry of a nat connection.
-#[inline(always)]
-pub fn partner_key(connection: &Connection, protocol: u8) -> FlowKeyV4 {
-    FlowKeyV4 {
-        source: connection.new_destination.v4(),
-        destination: connection.new_source.v4(),
-        source_port: connection.new_destination_port,
-        destination_port: connection.new_source_port,
-        protocol,
-        pad: [0; 3],
     }
 }
 
@@ -194,7 +183,7 @@ pub fn count(real: u32, is_active: bool, add: u32) {
 /// deletes it, with the reverse entry under nat. Tells whether this call did
 /// it; another CPU may be first.
 #[inline(always)]
-pub fn remove(key: &FlowKeyV4, entry: *mut Connection) -> bool {
+pub fn remove<F: Family>(key: &F::Key, entry: *mut Connection) -> bool {
     // SAFETY: map values stay readable while the program runs; the field is
     // aligned.
     let state = unsafe { load(&raw const (*entry).state) };
@@ -210,32 +199,16 @@ pub fn remove(key: &FlowKeyV4, entry: *mut Connection) -> bool {
     let connection = unsafe { &*entry };
     // The element of a deleted entry is used again at once: since the look-up
     // this may have become another connection's. That one stays.
-    if connection.direction != direction::FORWARD || !is_of(connection, key) {
+    if connection.direction != direction::FORWARD || connection.owner != key.tag() {
         // SAFETY: as above.
         unsafe { compare_and_swap_u32(&raw mut (*entry).state, CLAIMED, state) };
         return false;
     }
     let real = connection.real;
     if connection.method == ForwardingMethod::Nat as u8 {
-        let _ = CONNECTIONS_V4.remove(partner_key(connection, key.protocol));
+        let _ = F::connections().remove(connection.partner_key::<F::Key>(key.protocol()));
     }
-    let _ = CONNECTIONS_V4.remove(key);
-    count(
-        real,
-        ConnectionState::from_number(state).is_active(),
-        1u32.wrapping_neg(),
-    );
+    let _ = F::connections().remove(key);
+    count(real, is_active_number(state), 1u32.wrapping_neg());
     true
-}
-
-/// Whether an entry is the one of `key`, as far as it can tell: it knows the
-/// client's address and port.
-#[inline(always)]
-pub fn is_of(connection: &Connection, key: &FlowKeyV4) -> bool {
-    if connection.direction == direction::REVERSE {
-        connection.new_destination.v4() == key.destination
-            && connection.new_destination_port == key.destination_port
-    } else {
-        connection.new_source.v4() == key.source && connection.new_source_port == key.source_port
-    }
 }

@@ -1,63 +1,120 @@
 //! The data plane. A packet's way, in the order of the files:
 //!
 //! ```text
-//! director ─ parse ─ connection ──hit──────────────── forward ─ transmit
-//!                        └─miss─ service ─ schedule ─ connect ───┘
-//!                                  └─ none: XDP_PASS        icmp: answers
+//! director ─ link ─ parse ─ connection ──hit──────────────── forward ─ transmit
+//!                     │         └─miss─ service ─ schedule ─ connect ┐     └ vlan
+//!                     │                   └─ none: XDP_PASS          │
+//!                     ├ fragment    ports for those that have none   │
+//!                     └ icmp_error  about packets of connections  director
 //! ```
 //!
-//! `director` is attached to each interface. `schedule_*`, `connect` and
-//! `icmp_reply` are reached by tail calls and keep what is rare out of the
-//! hot program. `sweep` is run by the daemon.
+//! `director` is attached to each interface; IPv6 goes on in `ipv6`. The other
+//! stages are reached by tail calls and keep what is rare out of the hot
+//! programs. `icmp_reply` answers packets that get no further. The sweep's are
+//! run by the daemon.
 
 #![no_std]
 #![no_main]
 #![expect(internal_features, reason = "atomics: see verifier.rs")]
-#![feature(core_intrinsics)]
+#![feature(core_intrinsics, asm_experimental_arch)]
 
 mod connect;
 mod connection;
+mod family;
+mod follow;
 mod forward;
-mod icmp;
+mod fragment;
+mod icmp_error;
+mod icmp_reply;
+mod link;
 mod maps;
-#[expect(dead_code, reason = "the decapsulator and the benchmark use the rest")]
 mod packet;
-mod parse;
+mod route;
 mod schedule;
 mod service;
 mod stage;
 mod stats;
 mod sweep;
 mod transmit;
+mod tunnel_error;
 mod verifier;
+mod vlan;
 
 use aya_ebpf::{bindings::xdp_action::XDP_PASS, macros::xdp, programs::XdpContext};
-use lb_common::verdict::DropReason;
+use lb_common::{
+    abi::stage as stages,
+    parse::{V4, V6},
+    wire::ethernet::ethertype,
+};
 
-use crate::packet::Packet;
+use crate::{forward::tun::encapsulate, packet::Packet};
 
-/// Entry: established packets leave from here.
+/// Entry: established packets over IPv4 leave from here.
 #[xdp(frags)]
 pub fn director(context: XdpContext) -> u32 {
-    let packet = Packet::new(context);
-    let Some(flow) = parse::flow(&packet) else {
+    let Some((packet, ethertype)) = link::packet(context) else {
         return XDP_PASS;
     };
-    if let Some(entry) = connection::find(&flow) {
-        return forward::run(&packet, &flow, entry);
+    match ethertype {
+        ethertype::IPV4 => route::run::<V4>(&packet),
+        ethertype::IPV6 => stage::go(&packet, stages::IPV6),
+        _ => XDP_PASS,
     }
-    let Some(service) = service::find(&flow) else {
-        return XDP_PASS;
-    };
-    if !service::may_create(&flow) {
-        return XDP_PASS;
-    }
-    let Some(scratch) = stage::scratch() else {
-        return stats::drop_packet(DropReason::Inconsistent);
-    };
-    scratch.service = service.service;
-    scratch.plan = service.plan;
-    stage::go(&packet, service.scheduler)
+}
+
+#[xdp(frags)]
+pub fn ipv6(context: XdpContext) -> u32 {
+    stage::with(context, route::run::<V6>)
+}
+
+#[xdp(frags)]
+pub fn fragment_v4(context: XdpContext) -> u32 {
+    stage::with(context, fragment::run::<V4>)
+}
+
+#[xdp(frags)]
+pub fn fragment_v6(context: XdpContext) -> u32 {
+    stage::with(context, fragment::run::<V6>)
+}
+
+#[xdp(frags)]
+pub fn icmp_error_v4(context: XdpContext) -> u32 {
+    stage::with(context, icmp_error::run::<V4>)
+}
+
+#[xdp(frags)]
+pub fn icmp_error_v6(context: XdpContext) -> u32 {
+    stage::with(context, icmp_error::run::<V6>)
+}
+
+#[xdp(frags)]
+pub fn follow_v4(context: XdpContext) -> u32 {
+    stage::with(context, follow::run::<V4>)
+}
+
+#[xdp(frags)]
+pub fn follow_v6(context: XdpContext) -> u32 {
+    stage::with(context, follow::run::<V6>)
+}
+
+#[xdp(frags)]
+pub fn encapsulate_v4(context: XdpContext) -> u32 {
+    stage::with(context, encapsulate::run::<V4>)
+}
+
+#[xdp(frags)]
+pub fn encapsulate_v6(context: XdpContext) -> u32 {
+    stage::with(context, encapsulate::run::<V6>)
+}
+
+#[xdp(frags)]
+pub fn tunnel_error_v4(context: XdpContext) -> u32 {
+    stage::with(context, tunnel_error::run::<V4>)
+}
+
+#[xdp(frags)]
+pub fn tunnel_error_v6(context: XdpContext) -> u32 {
+    stage::with(context, tunnel_error::run::<V6>)
 }
 
 #[xdp(frags)]
@@ -71,18 +128,38 @@ pub fn schedule_wrr(context: XdpContext) -> u32 {
 }
 
 #[xdp(frags)]
-pub fn connect(context: XdpContext) -> u32 {
-    connect::run(&Packet::new(context))
+pub fn connect_v4(context: XdpContext) -> u32 {
+    stage::with(context, connect::run::<V4>)
 }
 
 #[xdp(frags)]
-pub fn icmp_reply(context: XdpContext) -> u32 {
-    icmp::reply(&Packet::new(context))
+pub fn connect_v6(context: XdpContext) -> u32 {
+    stage::with(context, connect::run::<V6>)
 }
 
 #[xdp(frags)]
-pub fn sweep(context: XdpContext) -> u32 {
-    sweep::run(&Packet::new(context))
+pub fn icmp_reply_v4(context: XdpContext) -> u32 {
+    stage::with(context, icmp_reply::run::<V4>)
+}
+
+#[xdp(frags)]
+pub fn icmp_reply_v6(context: XdpContext) -> u32 {
+    stage::with(context, icmp_reply::run::<V6>)
+}
+
+#[xdp(frags)]
+pub fn vlan(context: XdpContext) -> u32 {
+    stage::with(context, vlan::run)
+}
+
+#[xdp(frags)]
+pub fn sweep_v4(context: XdpContext) -> u32 {
+    sweep::run::<V4>(&Packet::new(context))
+}
+
+#[xdp(frags)]
+pub fn sweep_v6(context: XdpContext) -> u32 {
+    sweep::run::<V6>(&Packet::new(context))
 }
 
 /// The helpers are for programs under a GPL-compatible licence.

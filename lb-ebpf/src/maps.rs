@@ -3,15 +3,18 @@
 //! `[capacity]`. All are pinned by name under `<pin_dir>/v<ABI>`.
 
 use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, ProgramArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use lb_common::{
     abi::{Scratch, Settings, stage},
     connection::Connection,
-    flow::FlowKeyV4,
-    real::{NextHop, RealCounts, RealServer},
-    service::{Plan, ServiceKey},
+    flow::{FlowKeyV4, FlowKeyV6},
+    fragment::{FragmentKey, FragmentVerdict},
+    limits::FRAGMENTED_DATAGRAMS,
+    real::{Egress, NextHop, Pool, RealCounts, RealServer},
+    service::{AddressKey, Plan, ServiceKey},
     stats::RealStats,
     verdict::DROP_SLOTS,
 };
@@ -22,6 +25,26 @@ const EVENTS_BYTES: u32 = 64 * 1024;
 /// 5-tuple → connection. Preallocated: an insert in softirq never allocates.
 #[map]
 pub static CONNECTIONS_V4: HashMap<FlowKeyV4, Connection> = HashMap::pinned(1024, 0);
+
+#[map]
+pub static CONNECTIONS_V6: HashMap<FlowKeyV6, Connection> = HashMap::pinned(1024, 0);
+
+/// Fragmented datagram → where its fragments go.
+#[map]
+pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentVerdict> =
+    LruHashMap::pinned(FRAGMENTED_DATAGRAMS, 0);
+
+/// Address and protocol of services and of reals under nat.
+#[map]
+pub static ADDRESSES: HashMap<AddressKey, u32> = HashMap::pinned(64, 0);
+
+/// Service slot → addresses of its `masquerade`.
+#[map]
+pub static MASQUERADE: HashMap<u32, Pool> = HashMap::pinned(64, BPF_F_NO_PREALLOC);
+
+/// VLAN interface, or port of some → how frames for it leave.
+#[map]
+pub static PORTS: HashMap<u32, Egress> = HashMap::pinned(1024, 0);
 
 /// Address, port, protocol → service slot.
 #[map]

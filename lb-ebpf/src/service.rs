@@ -2,15 +2,16 @@
 
 use lb_common::{
     abi::settings_flag,
-    addr::Addr,
+    flow::FlowKey as _,
+    parse::Flow,
     service::{Plan, ServiceKey},
     tcp_state::flag,
-    wire::protocol,
+    wire::{protocol, sctp},
 };
 
 use crate::{
+    family::Family,
     maps::{CURRENT_PLANS, PLANS, SERVICES, SETTINGS},
-    parse::Flow,
 };
 
 /// A service with the plan in force.
@@ -22,11 +23,12 @@ pub struct Match {
 
 /// The exact service of the packet's destination.
 #[inline(always)]
-pub fn find(flow: &Flow) -> Option<Match> {
+pub fn find<F: Family>(flow: &Flow<F>) -> Option<Match> {
+    let destination = flow.key.destination();
     let key = ServiceKey {
-        address: Addr::from_v4(flow.key.destination),
-        port: flow.key.destination_port,
-        protocol: flow.key.protocol,
+        address: destination.address,
+        port: destination.port,
+        protocol: flow.key.protocol(),
         pad: 0,
     };
     // SAFETY: a service's slot never changes while it exists, and a key's
@@ -47,18 +49,23 @@ pub fn plan_at(slot: u32) -> Option<&'static Plan> {
     PLANS.get_ptr(slot).map(|plan| unsafe { &*plan })
 }
 
-/// Whether a packet without a connection may make one: a datagram, a SYN, or
-/// with `sloppy_tcp` any segment but RST.
+/// Whether a packet without a connection may make one: a datagram, a SYN, an
+/// INIT, or with `sloppy_tcp` any segment but RST; from an address that can be
+/// answered.
 #[inline(always)]
-pub fn may_create(flow: &Flow) -> bool {
-    if flow.key.protocol != protocol::TCP {
-        return true;
-    }
-    if flow.tcp_flags & flag::RST != 0 {
+pub fn may_create<F: Family>(flow: &Flow<F>) -> bool {
+    if !flow.key.source().address.is_unicast() {
         return false;
     }
-    flow.tcp_flags & flag::SYN != 0
-        || SETTINGS
-            .get(0)
-            .is_some_and(|s| s.flags & settings_flag::SLOPPY_TCP != 0)
+    match flow.key.protocol() {
+        protocol::TCP => {
+            flow.segment & flag::RST == 0
+                && (flow.segment & flag::SYN != 0
+                    || SETTINGS
+                        .get(0)
+                        .is_some_and(|s| s.flags & settings_flag::SLOPPY_TCP != 0))
+        }
+        protocol::SCTP => flow.segment == sctp::INIT,
+        _ => true,
+    }
 }

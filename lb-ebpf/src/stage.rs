@@ -1,14 +1,19 @@
 //! Going from one program to the next by tail call, with what the next one
 //! needs left in this CPU's scratch.
 
-use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
+use aya_ebpf::{
+    bindings::xdp_action::XDP_PASS, helpers::bpf_ktime_get_coarse_ns, programs::XdpContext,
+};
 use lb_common::{
     abi::{Event, Scratch, stage},
     addr::Addr,
+    parse::Flow,
     verdict::DropReason,
 };
 
 use crate::{
+    family::Family,
+    link,
     maps::{EVENTS, SCRATCH, STAGES},
     packet::Packet,
     stats,
@@ -33,6 +38,16 @@ pub fn now_ns() -> u64 {
     unsafe { bpf_ktime_get_coarse_ns() }
 }
 
+/// Runs a stage that looks into the packet. The program before it did too, so
+/// nothing passes here unless the packet has changed meanwhile.
+#[inline(always)]
+pub fn with(context: XdpContext, run: impl FnOnce(&Packet) -> u32) -> u32 {
+    match link::packet(context) {
+        Some((packet, _)) => run(&packet),
+        None => XDP_PASS,
+    }
+}
+
 /// Runs the program at `index`; comes back only when there is none.
 #[inline(always)]
 pub fn go(packet: &Packet, index: u32) -> u32 {
@@ -41,19 +56,41 @@ pub fn go(packet: &Packet, index: u32) -> u32 {
     stats::drop_packet(DropReason::TailCallFailed)
 }
 
-/// Counts the drop and answers the packet with an ICMP message.
+/// Counts the drop and answers the packet with an ICMP message
+/// ([`lb_common::abi::message`]), unless nobody is to be told.
 ///
-/// `mtu`, host order, goes into "fragmentation needed"; else 0.
+/// `mtu`, host order, is [`TOO_BIG`](lb_common::abi::message::TOO_BIG)'s;
+/// else 0.
 #[inline(always)]
-pub fn answer(packet: &Packet, reason: DropReason, icmp_type: u8, icmp_code: u8, mtu: u16) -> u32 {
+pub fn answer<F: Family>(
+    packet: &Packet,
+    flow: &Flow<F>,
+    reason: DropReason,
+    message: u8,
+    mtu: u16,
+) -> u32 {
+    if flow.is_silent {
+        return stats::drop_packet(reason);
+    }
+    answer_family(packet, F::NUMBER, reason, message, mtu)
+}
+
+/// As [`answer`], where the family is known as its number alone.
+#[inline(always)]
+pub fn answer_family(
+    packet: &Packet,
+    family: u8,
+    reason: DropReason,
+    message: u8,
+    mtu: u16,
+) -> u32 {
     stats::count(reason as u32);
     let Some(scratch) = scratch() else {
         return stats::drop_packet(DropReason::Inconsistent);
     };
-    scratch.icmp_type = icmp_type;
-    scratch.icmp_code = icmp_code;
+    scratch.icmp_message = message;
     scratch.icmp_mtu = mtu;
-    go(packet, stage::ICMP_REPLY)
+    go(packet, stage::ICMP_REPLY_V4 + u32::from(family & 1))
 }
 
 /// Asks the daemon to look at a next hop or neighbour. Rate-limited; one that
@@ -66,6 +103,13 @@ pub fn request(kind: u32, index: u32, address: Addr) {
         return;
     }
     scratch.last_event_ns = now;
+    tell(kind, index, address);
+}
+
+/// Tells the daemon of what happens seldom enough. Nobody waits for room in
+/// the ring.
+#[inline(always)]
+pub fn tell(kind: u32, index: u32, address: Addr) {
     if let Some(mut event) = EVENTS.reserve::<Event>(0) {
         event.write(Event {
             kind,

@@ -11,20 +11,25 @@ use core::ffi::c_void;
 use aya_ebpf::{bindings::xdp_md, helpers::bpf_loop, programs::XdpContext};
 use lb_common::{
     connection::{Connection, ForwardingMethod, direction, is_idle},
-    flow::FlowKeyV4,
+    flow::FlowKey as _,
     limits::SWEEP_BATCH,
+    parse::Frame as _,
     sweep::{Header, mode},
 };
 
 use crate::{
-    connection::{CLAIMED, is_of, partner_key, remove},
-    maps::{CONNECTIONS_V4, SETTINGS},
+    connection::{CLAIMED, remove},
+    family::Family,
+    maps::SETTINGS,
     packet::Packet,
     stage::now_ns,
 };
 
 /// Seconds after which nobody can still be deleting a claimed entry.
 const CLAIM_REST_S: u32 = 5;
+
+/// Of the states that have a timeout.
+const STATE_MASK: u32 = 0x1f;
 
 /// What the turns of the loop share.
 struct Round {
@@ -36,7 +41,7 @@ struct Round {
 }
 
 #[inline(always)]
-pub fn run(packet: &Packet) -> u32 {
+pub fn run<F: Family>(packet: &Packet) -> u32 {
     let Some(header) = packet.at::<Header>(0) else {
         return 0;
     };
@@ -56,7 +61,7 @@ pub fn run(packet: &Packet) -> u32 {
     unsafe {
         bpf_loop(
             SWEEP_BATCH as u32,
-            turn as *mut c_void,
+            turn::<F> as *mut c_void,
             (&raw mut round).cast(),
             0,
         );
@@ -65,7 +70,7 @@ pub fn run(packet: &Packet) -> u32 {
 }
 
 /// One key; 1 ends the loop.
-extern "C" fn turn(index: u32, round: *mut Round) -> i64 {
+extern "C" fn turn<F: Family>(index: u32, round: *mut Round) -> i64 {
     // SAFETY: the helper passes on what `run` gave it.
     let round = unsafe { &mut *round };
     let packet = Packet::new(XdpContext::new(round.context));
@@ -73,44 +78,44 @@ extern "C" fn turn(index: u32, round: *mut Round) -> i64 {
     if index as u32 >= round.count {
         return 1;
     }
-    let offset = size_of::<Header>() + index * size_of::<FlowKeyV4>();
-    let Some(key) = packet.at::<[u8; 16]>(offset) else {
+    let offset = size_of::<Header>() + index * size_of::<F::Key>();
+    let Some(key) = packet.at::<F::Key>(offset) else {
         return 1;
     };
     // SAFETY: `at` checked the bounds; the key is plain data.
-    let key = unsafe { key.cast::<FlowKeyV4>().as_ptr().read_unaligned() };
-    round.ended += u32::from(end(&key, round.mode, round.now_ns));
+    let key = unsafe { key.read_unaligned() };
+    round.ended += u32::from(end::<F>(&key, round.mode, round.now_ns));
     0
 }
 
 /// Ends the connection with this entry if it is idle, or in any case.
 #[inline(always)]
-fn end(key: &FlowKeyV4, how: u8, now: u64) -> bool {
-    let Some(entry) = CONNECTIONS_V4.get_ptr_mut(key) else {
+fn end<F: Family>(key: &F::Key, how: u8, now: u64) -> bool {
+    let Some(entry) = F::connections().get_ptr_mut(key) else {
         return false;
     };
     // SAFETY: map values stay readable while the program runs.
     let connection = unsafe { &*entry };
     let partner = if connection.method == ForwardingMethod::Nat as u8 {
-        CONNECTIONS_V4.get_ptr_mut(partner_key(connection, key.protocol))
+        F::connections().get_ptr_mut(connection.partner_key::<F::Key>(key.protocol()))
     } else {
         None
     };
     if connection.direction == direction::REVERSE {
         // It goes with its forward entry, unless that is gone.
-        if is_of(connection, key)
+        if connection.owner == key.tag()
             && partner.is_none()
             && (how == mode::ALL || idle(connection, connection, now))
         {
-            let _ = CONNECTIONS_V4.remove(key);
+            let _ = F::connections().remove(key);
         }
         return false;
     }
     // A claim lasts for the nanoseconds of a deletion; one that has stood for
     // seconds is left over from a race, and would never end.
     if connection.state == CLAIMED {
-        if is_of(connection, key) && is_idle(now, connection.last_seen_ns, CLAIM_REST_S) {
-            let _ = CONNECTIONS_V4.remove(key);
+        if connection.owner == key.tag() && is_idle(now, connection.last_seen_ns, CLAIM_REST_S) {
+            let _ = F::connections().remove(key);
         }
         return false;
     }
@@ -119,7 +124,7 @@ fn end(key: &FlowKeyV4, how: u8, now: u64) -> bool {
     if how == mode::IDLE && !idle(connection, partner, now) {
         return false;
     }
-    remove(key, entry)
+    remove::<F>(key, entry)
 }
 
 /// Whether neither half has been used for the timeout of the state.
@@ -128,6 +133,6 @@ fn idle(connection: &Connection, partner: &Connection, now: u64) -> bool {
     let Some(settings) = SETTINGS.get(0) else {
         return false;
     };
-    let timeout = settings.timeouts_s[(connection.state & 0xf) as usize];
+    let timeout = settings.timeouts_s[(connection.state & STATE_MASK) as usize];
     is_idle(now, connection.last_seen_ns, timeout) && is_idle(now, partner.last_seen_ns, timeout)
 }

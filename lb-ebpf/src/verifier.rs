@@ -42,6 +42,26 @@ pub unsafe fn compare_and_swap_u32(value: *mut u32, old: u32, new: u32) -> bool 
     }
 }
 
+/// The same number, worked out by here. Where addresses of 16 bytes are summed
+/// and rewritten, LLVM 22 keeps every octet for later and runs out of the 512
+/// bytes of stack.
+#[inline(always)]
+pub fn settled(mut number: u64) -> u64 {
+    // SAFETY: it changes nothing. Without an instruction there would be two
+    // line numbers for one place, which the kernel refuses.
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) number) };
+    number
+}
+
+/// The same number, which is not 0 and at most `MOST`, a power of two, in a
+/// form from which the verifier of Linux 6.1 sees that: it forgets a comparison
+/// of the lower half of a register, and calls a read of as many bytes
+/// "zero-sized". May go with 6.1.
+#[inline(always)]
+pub fn between_1_and<const MOST: u32>(number: u32) -> u32 {
+    (settled(u64::from(number - 1)) as u32 & (MOST - 1)) + 1
+}
+
 /// A load that other CPUs may race with. Atomic loads do not compile for the
 /// `v3` target; an aligned volatile load is one instruction.
 ///

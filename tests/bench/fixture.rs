@@ -11,14 +11,15 @@ use aya::{
 };
 use lb_common::{
     abi::{Settings, program},
+    addr::{Addr, Be32},
     bench::Template,
     connection::Connection,
     flow::FlowKeyV4,
-    real::NextHop,
+    real::{Egress, NextHop},
     tcp_state::ConnectionState,
 };
 use lb_daemon::{
-    config::model::{Capacity, ForwardingMethod, Real, RealId, Scheduler, Service, Weight},
+    config::model::{Capacity, ForwardingMethod, Real, RealId, Scheduler, Service, Tunnel, Weight},
     dataplane::{Loaded, Programs, Sizes, object, pinned::PinDir},
     reconcile::Reconciler,
 };
@@ -80,12 +81,12 @@ impl Bench {
         let Loaded {
             mut programs,
             tables,
-            connections,
+            connections_v4,
             ..
         } = Programs::load(&pins, &sizes)?;
         programs.set_stages()?;
         let mut reconciler = Reconciler::new(tables, sizes)?;
-        let mut timeouts_s = [0; 16];
+        let mut timeouts_s = [0; 32];
         for state in ConnectionState::ALL {
             timeouts_s[state as usize] = state.default_timeout_s();
         }
@@ -93,6 +94,11 @@ impl Bench {
             timeouts_s,
             flags: 0,
             icmp_rate: 1000,
+            tunnel_source_v4: Be32::default(),
+            tunnel_prefix_v4: 0,
+            tunnel_prefix_v6: 0,
+            pad: [0; 2],
+            tunnel_source_v6: Addr::UNSPECIFIED,
         };
         reconciler.tables_mut().set_settings(settings)?;
 
@@ -104,7 +110,7 @@ impl Bench {
         let templates = Array::try_from(wrapper.take_map("TEMPLATE").context("TEMPLATE")?)?;
         let under_test =
             ProgramArray::try_from(wrapper.take_map("UNDER_TEST").context("UNDER_TEST")?)?;
-        let connections = aya::maps::HashMap::try_from(aya::maps::Map::HashMap(connections))?;
+        let connections = aya::maps::HashMap::try_from(aya::maps::Map::HashMap(connections_v4))?;
         Ok(Self {
             wrapper: RefCell::new(wrapper),
             templates: RefCell::new(templates),
@@ -131,16 +137,21 @@ impl Bench {
             name: None,
             scheduler: Scheduler::Rr,
             forward,
+            masquerade: Vec::new(),
             reals: vec![Real {
                 id: real,
                 weight: Weight::ONE,
                 forward,
+                tunnel: Tunnel::default(),
             }],
         };
         let hop = NextHop {
             destination_mac: [2, 0, 0, 0, 0, 3],
             source_mac: [2, 0, 0, 0, 0, 2],
-            ifindex: INGRESS,
+            egress: Egress {
+                ifindex: INGRESS,
+                ..Egress::default()
+            },
             mtu: 1500,
             resolved: 1,
             local_address: IpAddr::from([10, 0, 2, 1]).into(),

@@ -1,12 +1,18 @@
 //! The networks themselves, before any lbd: what fails here is no fault of the
 //! load balancer.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
 
 use lb_tests::dns::{self, NameServer};
+use lb_tests::echo::Echo;
 use lb_tests::http;
 use lb_tests::privilege;
-use lb_tests::topology::{Method, Spec, Topology, Wiring};
+use lb_tests::sctp::{self, SctpSocket};
+use lb_tests::socket_options;
+use lb_tests::topology::{FAR_MTU, Family, Method, PORT, Spec, Topology, Wiring};
+use lb_tests::wait;
 
 /// A client reaches each real's own address, and the real's page names it.
 #[test]
@@ -23,11 +29,79 @@ fn clients_reach_reals_directly() {
         .unwrap();
         let servers = network.start_web_servers().unwrap();
         for (real, server) in network.reals.iter().zip(&servers) {
-            let url = format!("http://{}/", real.address());
-            let tally = http::get_many(&network.clients[0], &url, 5).unwrap();
-            assert_eq!(tally.of(real.name()), 5, "{method:?}: {tally}");
-            assert_eq!(server.requests().len(), 5);
+            for family in Family::BOTH {
+                let address = SocketAddr::from((real.address_in(family), PORT));
+                let url = format!("http://{address}/");
+                let tally = http::get_many(&network.clients[0], &url, 5).unwrap();
+                assert_eq!(tally.of(real.name()), 5, "{method:?} {family:?}: {tally}");
+            }
+            assert_eq!(server.requests().len(), 10);
         }
+    }
+}
+
+/// Behind the router only packets of its smaller MTU arrive, and it says so.
+#[test]
+fn the_router_is_narrow() {
+    if !privilege::network() {
+        return;
+    }
+    let network = Topology::create(&Spec {
+        method: Method::Tun,
+        wiring: Wiring::Routed,
+        reals: 1,
+        ..Spec::default()
+    })
+    .unwrap();
+    let client = &network.clients[0];
+    for family in Family::BOTH {
+        let real = SocketAddr::from((network.reals[0].address_in(family), 7));
+        let _echo = Echo::udp(&network.reals[0], real).unwrap();
+        let socket = client.enter(|| UdpSocket::bind((family.unspecified(), 0)));
+        let socket = socket.unwrap().unwrap();
+        socket_options::never_fragment(&socket, family).unwrap();
+        socket.connect(real).unwrap();
+        socket.set_read_timeout(Some(wait::START_LIMIT)).unwrap();
+        let fits = vec![1; FAR_MTU - family.header_bytes() - 8];
+        socket.send(&fits).unwrap();
+        assert_eq!(socket.recv(&mut [0; 2000]).unwrap(), fits.len());
+        socket.send(&[&fits[..], &[1]].concat()).unwrap();
+        let heard = socket.recv(&mut [0; 2000]).unwrap_err();
+        assert_eq!(heard.raw_os_error(), Some(libc::EMSGSIZE));
+        let known = socket_options::path_mtu(&socket, family).unwrap();
+        assert_eq!(known, FAR_MTU);
+    }
+}
+
+/// Streams and raw SCTP come back as they were sent.
+#[test]
+fn echoes_and_raw_sockets() {
+    if !privilege::network() {
+        return;
+    }
+    let network = Topology::create(&Spec {
+        reals: 1,
+        ..Spec::default()
+    })
+    .unwrap();
+    let (client, real) = (&network.clients[0], &network.reals[0]);
+    for family in Family::BOTH {
+        let address = SocketAddr::from((real.address_in(family), 7));
+        let _echo = Echo::tcp(real, address).unwrap();
+        let stream = client.enter(|| TcpStream::connect(address));
+        let mut stream = stream.unwrap().unwrap();
+        stream.write_all(b"hello").unwrap();
+        let mut back = [0; 5];
+        stream.read_exact(&mut back).unwrap();
+        assert_eq!(&back, b"hello");
+
+        let one = SctpSocket::open(client, family, 5000).unwrap();
+        let other = SctpSocket::open(real, family, 36412).unwrap();
+        one.send(real.address_in(family), 36412, sctp::INIT)
+            .unwrap();
+        let heard = other.receive().unwrap();
+        assert_eq!(heard.from, client.address_in(family));
+        assert_eq!((heard.source_port, heard.chunk), (5000, sctp::INIT));
     }
 }
 
@@ -43,15 +117,17 @@ fn only_the_director_answers_for_the_vip() {
     })
     .unwrap();
     let client = &network.clients[0];
-    let vip = network.vip().to_string();
-    client.run("ping", &["-c", "1", "-W", "2", &vip]).unwrap();
-    let neighbour = client.run("ip", &["neighbour", "show", &vip]).unwrap();
     let director = network
         .director
         .run("ip", &["-brief", "link", "show", "eth0"])
         .unwrap();
-    let mac = neighbour.split_whitespace().nth(4).unwrap_or_default();
-    assert!(director.contains(mac), "{neighbour} is not {director}");
+    for family in Family::BOTH {
+        let vip = network.vip_in(family).to_string();
+        client.run("ping", &["-c", "1", "-W", "2", &vip]).unwrap();
+        let neighbour = client.run("ip", &["neighbour", "show", &vip]).unwrap();
+        let mac = neighbour.split_whitespace().nth(4).unwrap();
+        assert!(director.contains(mac), "{neighbour} is not {director}");
+    }
 }
 
 /// A file goes up and down intact.

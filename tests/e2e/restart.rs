@@ -1,6 +1,7 @@
 //! The daemon dies, is stopped, comes back: the data plane forwards all the
 //! while, and the next daemon takes it over as it is.
 
+use lb_common::abi::ABI_VERSION;
 use std::fs;
 use std::process::Output;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -191,7 +192,12 @@ fn killed_on_its_first_way_up() {
         return;
     };
     let mut daemon = site.start("rr", &[1, 1]);
-    let pins = site.network.scratch().bpffs().unwrap().join("lbd/v1");
+    let pins = site
+        .network
+        .scratch()
+        .bpffs()
+        .unwrap()
+        .join(format!("lbd/v{ABI_VERSION}"));
     for made in [1, 5, 10, 14] {
         daemon.kill();
         assert!(unload(&site).status.success());

@@ -1,11 +1,16 @@
 //! Where most tests begin: a network with web servers on its reals, and lbd to
 //! be started on its director.
 
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use lb_tests::daemon::{self, Binaries, Daemon};
 use lb_tests::http::{self, Tally};
 use lb_tests::privilege;
 use lb_tests::process;
-use lb_tests::topology::{Method, Spec, Topology};
+use lb_tests::service::Service;
+use lb_tests::topology::{Family, Method, PORT, Spec, Topology};
 use lb_tests::webserver::WebServer;
 use serde_json::Value;
 
@@ -59,16 +64,87 @@ impl Site {
         Daemon::start(&self.network, &self.binaries, config).unwrap()
     }
 
+    /// The web service of one family, with all reals by the network's method.
+    pub fn web(&self, family: Family) -> Service {
+        let name = match family {
+            Family::V4 => "web",
+            Family::V6 => "web6",
+        };
+        self.service(name, "tcp", family, PORT)
+    }
+
+    /// A service of one family, with all reals by the network's method.
+    pub fn service(&self, name: &str, protocol: &str, family: Family, port: u16) -> Service {
+        let (vip, method) = (self.network.vip_in(family), self.network.spec().method);
+        Service::new(name, protocol, vip, port, method.name()).reals(
+            &self.network.reals,
+            family,
+            method,
+        )
+    }
+
+    /// A configuration with these services.
+    pub fn configuration(&self, services: &[Service]) -> String {
+        let services: String = services.iter().map(Service::to_string).collect();
+        daemon::configuration(&self.network, &services).unwrap()
+    }
+
+    /// lbd with these services.
+    pub fn start_services(&self, services: &[Service]) -> Daemon<'_> {
+        self.start_with(&self.configuration(services))
+    }
+
     /// So many requests of the first client, each over a connection of its own.
     pub fn ask(&self, times: usize) -> Tally {
-        http::get_many(&self.network.clients[0], &self.network.url(""), times).unwrap()
+        self.ask_in(Family::V4, times)
+    }
+
+    /// As [`Self::ask`], of either family.
+    pub fn ask_in(&self, family: Family, times: usize) -> Tally {
+        let url = self.network.url_in(family, "");
+        http::get_many(&self.network.clients[0], &url, times).unwrap()
     }
 
     /// Asks so often and demands this spread over the reals.
     #[track_caller]
     pub fn expect(&self, spread: &[usize]) {
-        let tally = self.ask(spread.iter().sum());
-        assert_eq!(tally.by_real(spread.len()), spread, "{tally}");
+        self.expect_in(Family::V4, spread);
+    }
+
+    /// As [`Self::expect`], of either family.
+    #[track_caller]
+    pub fn expect_in(&self, family: Family, spread: &[usize]) {
+        let tally = self.ask_in(family, spread.iter().sum());
+        assert_eq!(tally.by_real(spread.len()), spread, "{family:?}: {tally}");
+    }
+
+    /// Downloads `file` from the VIP and uploads it, to whichever real, each intact.
+    #[track_caller]
+    pub fn transfer(&self, family: Family, file: &Path) {
+        let (client, directory) = (&self.network.clients[0], self.network.directory());
+        let name = file.file_name().and_then(OsStr::to_str).unwrap();
+        let digest = http::sha256(file).unwrap();
+        let received = directory.join("received");
+        let url = self.network.url_in(family, &format!("files/{name}"));
+        let mut download = http::download(client, &url, &received, None).unwrap();
+        download.wait_success(http::TRANSFER_LIMIT).unwrap();
+        assert_eq!(http::sha256(&received).unwrap(), digest, "downloaded");
+        let url = self.network.url_in(family, &format!("upload/{name}"));
+        let mut upload = http::upload(client, file, &url, None).unwrap();
+        upload.wait_success(http::TRANSFER_LIMIT).unwrap();
+        let mut places = self.servers.iter().map(|server| server.uploaded(name));
+        let uploaded = places.find(|place| place.exists()).unwrap();
+        assert_eq!(http::sha256(&uploaded).unwrap(), digest, "uploaded");
+        fs::remove_file(uploaded).unwrap();
+    }
+
+    /// Makes a file for [`Self::transfer`].
+    pub fn payload(&self, bytes: u64) -> PathBuf {
+        let file = http::random_file(self.network.directory(), "payload", bytes).unwrap();
+        for server in &self.servers {
+            server.publish("payload", &file).unwrap();
+        }
+        file
     }
 
     /// The XDP programs on the director's interfaces and what is pinned: all
@@ -110,4 +186,11 @@ pub fn refused(daemon: &Daemon<'_>, arguments: &[&str]) -> (i32, String) {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.stdout.is_empty(), "{output:?}");
     (output.status.code().unwrap(), said)
+}
+
+/// How often lbd has dropped a packet for this reason.
+#[track_caller]
+pub fn drops(daemon: &Daemon<'_>, reason: &str) -> u64 {
+    let status = json(daemon, &["status"]);
+    status["drops"][reason].as_u64().unwrap_or(0)
 }

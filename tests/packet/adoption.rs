@@ -234,7 +234,7 @@ fn other_layouts_are_refused() {
     };
     let message = refusal.error.to_string();
     assert!(
-        message.contains("map REALS: value size is 52, this configuration makes it 32"),
+        message.contains("map REALS: value size is 64, this configuration makes it 36"),
         "{message}"
     );
 }
@@ -252,5 +252,4 @@ fn the_verifier_has_room() {
         println!("{instructions:>8} instructions verified in {name}");
         assert!(*instructions < 500_000, "{name}: {instructions}");
     }
-    assert_eq!(counts.len(), 6, "{counts:?}");
 }

@@ -1,9 +1,14 @@
 //! Packet tests: frames through the real XDP programs, by `BPF_PROG_TEST_RUN`.
 //!
 //! ```text
-//! packet, world   a frame as a value, and who is who
+//! packet, world   a packet as a value, and who is who; IPv6's extension headers
+//! sender          its frame, made by etherparse; checksums that it does not have
 //! rig, kernel     a data plane of its own for each test, and one run of it
-//! judge, row      what came out, read by etherparse; a table's row
+//! judge, layers   what came out, read by etherparse
+//! row             a table's row
+//! ways, shapes    every forwarding method in every family, and what a packet can
+//!                 look like: the matrix is one by the other
+//! quotations      ICMP errors about packets
 //! cpus            two of them at once
 //! wires           a namespace with routes, for what nat asks the kernel
 //! ```
@@ -12,11 +17,18 @@
 //! made and judged by code that shares nothing with lbd.
 
 mod cpus;
+mod extension;
 mod judge;
 mod kernel;
+mod layers;
 mod packet;
+mod quotations;
 mod rig;
 mod row;
+mod sender;
+mod shapes;
+mod sums;
+mod ways;
 mod wires;
 mod world;
 
@@ -24,15 +36,28 @@ mod adoption;
 mod counters;
 mod direct;
 mod eligible;
+mod extension_headers;
+mod fragments;
+mod icmp_errors;
+mod local;
+mod malformed;
+mod masquerade;
+mod matrix;
+mod mistakes;
 mod nat;
 mod nat_pairs;
 mod nat_replies;
 mod next_hop;
+mod path_mtu;
 mod races;
 mod replay;
+mod sctp;
 mod segments;
 mod states;
 mod sweep;
+mod translated_sums;
 mod tunnel;
+mod tunnel_spread;
 mod turns;
 mod untouched;
+mod vlan;

@@ -10,7 +10,7 @@ use lb_tests::privilege;
 use crate::{
     kernel::Verdict,
     nat::translated,
-    packet::{ACK, Packet, SYN},
+    packet::{ACK, Ip, Packet, SYN},
     rig::{Rig, SIZES, service},
     row::{
         Expect::{Dropped, Transmitted},
@@ -40,7 +40,7 @@ fn both_halves_are_entered() {
         .entries()
         .iter()
         .map(|(key, entry)| {
-            let address = |be: lb_common::addr::Be32| be.get().to_be_bytes();
+            let address = |be: lb_common::addr::Be32| Ip::from(be.get().to_be_bytes());
             let from = (address(key.source), key.source_port.get());
             let to = (address(key.destination), key.destination_port.get());
             (entry.direction, from, to, entry.state().name())

@@ -13,7 +13,7 @@ use crate::{
         Row, TIME_EXCEEDED, fragmentation_needed,
     },
     wires::{CLIENT_MAC, OUTSIDE_MAC, with_wires},
-    world::{DATAGRAM, PORT, REAL, REAL_MAC, REAL_PORT, TCP_SYN, VIP},
+    world::{DATAGRAM, PORT, REAL, REAL_MAC, REAL_PORT, TCP_SYN, VIP, v4},
 };
 
 /// The real's answer to a packet of the client.
@@ -191,8 +191,11 @@ fn clients_that_cannot_be_reached() {
         },
         ..TCP_SYN
     };
-    let (known, unknown, unroutable) =
-        (TCP_SYN, client([198, 51, 100, 8]), client([192, 0, 2, 200]));
+    let (known, unknown, unroutable) = (
+        TCP_SYN,
+        client(v4(198, 51, 100, 8)),
+        client(v4(192, 0, 2, 200)),
+    );
     with_wires(|namespace, wires| {
         let mut rig = director("tcp:192.0.2.10:80");
         for packet in [known, unknown, unroutable] {
@@ -208,10 +211,7 @@ fn clients_that_cannot_be_reached() {
         let event = next_event(&mut rig).expect("the daemon was not asked");
         assert_eq!(event.kind, event_kind::NEIGHBOUR_MISSING);
         assert_eq!(event.index, wires.outside);
-        assert_eq!(
-            std::net::IpAddr::from(event.address),
-            std::net::IpAddr::from([198, 51, 100, 8])
-        );
+        assert_eq!(std::net::IpAddr::from(event.address), v4(198, 51, 100, 8));
 
         let row = Row {
             what: "no route",

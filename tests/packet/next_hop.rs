@@ -10,7 +10,7 @@ use lb_tests::privilege;
 
 use crate::{
     nat_replies::next_event,
-    packet::{ACK, Header, Packet},
+    packet::{ACK, Encapsulation, Header, Outer, Packet},
     rig::{LOOPBACK, Rig, service},
     row::{
         Expect::{Dropped, Redirected, Transmitted},
@@ -36,13 +36,17 @@ const NAT_OUT: Packet = Packet {
     ..OUT
 };
 const TUN_OUT: Packet = Packet {
-    outer: Some(Header {
-        source: LOCAL,
-        destination: REAL,
-        tos: 0,
-        id: 0,
-        df: true,
-        ttl: 63,
+    outer: Some(Outer {
+        ip: Header {
+            source: LOCAL,
+            destination: REAL,
+            tos: 0,
+            id: 0,
+            df: true,
+            ttl: 63,
+            label: 0,
+        },
+        encapsulation: Encapsulation::Ip,
     }),
     ..OUT
 };
@@ -111,10 +115,7 @@ fn an_unresolved_hop_is_asked_for() {
         }]);
         let event = next_event(&mut rig).expect("the daemon was not asked");
         assert_eq!(event.kind, event_kind::NEXT_HOP_UNRESOLVED);
-        assert_eq!(
-            rig.reconciler.image().hop_address(event.index),
-            Some(REAL.into())
-        );
+        assert_eq!(rig.reconciler.image().hop_address(event.index), Some(REAL));
         rig.check(&[Row {
             what: "its ACK",
             packet: TCP_SYN.with(ACK),

@@ -1,49 +1,110 @@
 //! A packet as a plain value, so that a row of a table reads at a glance: what
-//! goes in, and what is expected to come out. Made by etherparse.
+//! goes in, and what is expected to come out.
 
-use etherparse::{
-    Ethernet2Header, IpDscp, IpEcn, IpFragOffset, IpNumber, Ipv4Header, Ipv4Options, TcpHeader,
-    UdpHeader, ether_type,
-};
+use std::{net::IpAddr, ops::Range};
+
+use crate::extension::{Chain, Extension};
 
 pub type Mac = [u8; 6];
-pub type Ip = [u8; 4];
+pub type Ip = IpAddr;
 
 pub const FIN: u8 = 0x01;
 pub const SYN: u8 = 0x02;
 pub const RST: u8 = 0x04;
 pub const ACK: u8 = 0x10;
 
-/// IPv4 with TCP or UDP in an Ethernet frame.
+/// SCTP's chunk types (RFC 9260 section 3.2).
+pub const DATA: u8 = 0;
+pub const INIT: u8 = 1;
+pub const INIT_ACK: u8 = 2;
+pub const ABORT: u8 = 6;
+pub const COOKIE_ECHO: u8 = 10;
+
+/// IP with a transport in an Ethernet frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet {
     pub to_mac: Mac,
     pub from_mac: Mac,
-    /// The tunnel's header, where there is one.
-    pub outer: Option<Header>,
+    /// VLAN tags, the outer one first.
+    pub tags: [Option<Tag>; 2],
+    /// The tunnel's headers, where there are any.
+    pub outer: Option<Outer>,
     pub ip: Header,
-    /// Four-byte words of options in the IP header, all "no operation".
+    /// Four-byte words of options in the IPv4 header, all "no operation".
     pub option_words: usize,
+    /// Extension headers of IPv6.
+    pub extensions: Chain,
+    /// Which bytes of what may be fragmented this is a fragment of; None: all
+    /// of them. In IPv6 that is what comes after the place of the fragment
+    /// header, which is the last of the extension headers unless said.
+    pub part: Option<Part>,
     pub transport: Transport,
+    /// 0 where the transport has no ports.
     pub source_port: u16,
     pub destination_port: u16,
-    /// Bytes after the transport header: [`pattern`].
+    /// Bytes after the transport header: [`pattern`], or what an ICMP message
+    /// quotes.
     pub payload: usize,
     /// Bytes in the frame after the datagram.
     pub padding: usize,
 }
 
-/// What may vary in an IPv4 header.
+/// A VLAN tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tag {
+    /// 0x8100 or 0x88a8.
+    pub protocol: u16,
+    /// Priority (3 bits), drop eligible (1), VLAN identifier (12).
+    pub control: u16,
+}
+
+/// What may vary in an IP header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
+    /// Its family is the packet's.
     pub source: Ip,
     pub destination: Ip,
-    /// DSCP and ECN.
+    /// DSCP and ECN; the traffic class of IPv6.
     pub tos: u8,
-    pub id: u16,
+    /// In IPv6 the fragment header's; 0 without one.
+    pub id: u32,
+    /// False in IPv6.
     pub df: bool,
+    /// The hop limit of IPv6.
     pub ttl: u8,
+    /// The flow label of IPv6; 0 in IPv4.
+    pub label: u32,
 }
+
+/// A tunnel's headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outer {
+    pub ip: Header,
+    pub encapsulation: Encapsulation,
+}
+
+/// What is between the outer IP header and the inner one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encapsulation {
+    /// Nothing: protocol 4 or 41.
+    Ip,
+    /// UDP to a port, from one of 49152 to 65535, and GUE's four bytes.
+    Gue { port: u16, checksum: bool },
+    /// Four bytes, or eight with a checksum.
+    Gre { checksum: bool },
+}
+
+/// Bytes of a datagram from here to there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// A multiple of 8.
+    pub from: usize,
+    /// Where this is the datagram's end, or beyond, the fragment is the last.
+    pub to: usize,
+}
+
+/// Beyond every datagram's end.
+pub const END: usize = usize::MAX;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
@@ -52,6 +113,14 @@ pub enum Transport {
     Udp,
     /// UDP whose sender computed no checksum: 0 on the wire.
     UdpUnsummed,
+    /// The type of the only chunk, whose value is the payload.
+    Sctp(u8),
+    /// ICMP or ICMPv6: type, code, and the second word of the header.
+    Icmp {
+        kind: u8,
+        code: u8,
+        word: u32,
+    },
 }
 
 /// The payload of every packet: a shift of it is seen.
@@ -61,84 +130,161 @@ pub fn pattern(bytes: usize) -> Vec<u8> {
         .collect()
 }
 
+impl Transport {
+    /// IP protocol number.
+    pub const fn number(self, of_ipv6: bool) -> u8 {
+        match self {
+            Self::Tcp(_) => 6,
+            Self::Udp | Self::UdpUnsummed => 17,
+            Self::Sctp(_) => 132,
+            Self::Icmp { .. } if of_ipv6 => 58,
+            Self::Icmp { .. } => 1,
+        }
+    }
+}
+
+impl Header {
+    pub const fn is_ipv6(&self) -> bool {
+        self.source.is_ipv6()
+    }
+
+    pub const fn ttl(self, ttl: u8) -> Self {
+        Self { ttl, ..self }
+    }
+}
+
+impl Outer {
+    pub const fn ttl(self, ttl: u8) -> Self {
+        Self {
+            ip: self.ip.ttl(ttl),
+            ..self
+        }
+    }
+
+    /// Bytes that it adds to a datagram.
+    pub const fn bytes(&self) -> usize {
+        let ip = if self.ip.is_ipv6() { 40 } else { 20 };
+        let shim = match self.encapsulation {
+            Encapsulation::Ip => 0,
+            Encapsulation::Gue { .. } => 12,
+            Encapsulation::Gre { checksum: true } => 8,
+            Encapsulation::Gre { checksum: false } => 4,
+        };
+        ip + shim
+    }
+}
+
+impl Part {
+    /// The bytes that there are of so many.
+    pub fn of(self, length: usize) -> Range<usize> {
+        self.from..self.to.min(length)
+    }
+}
+
 impl Packet {
-    /// Bytes of the datagram: the IP total length.
-    pub const fn length(&self) -> usize {
-        let transport = match self.transport {
-            Transport::Tcp(_) => TcpHeader::MIN_LEN,
-            Transport::Udp | Transport::UdpUnsummed => UdpHeader::LEN,
-        };
-        Ipv4Header::MIN_LEN + self.option_words * 4 + transport + self.payload
+    /// Bytes of the datagram, outer headers apart.
+    pub fn length(&self) -> usize {
+        self.datagram(&pattern(self.payload)).len()
     }
 
-    /// The frame, with every length and checksum right.
-    ///
-    /// # Panics
-    /// With an outer header: directors send those, tests do not.
-    pub fn frame(&self) -> Vec<u8> {
-        assert_eq!(self.outer, None, "tunnelled packets are for comparing");
-        let mut frame = Vec::new();
-        let ethernet = Ethernet2Header {
-            source: self.from_mac,
-            destination: self.to_mac,
-            ether_type: ether_type::IPV4,
-        };
-        ethernet.write(&mut frame).unwrap();
-        let ip = self.ipv4();
-        ip.write_raw(&mut frame).unwrap();
-        let payload = pattern(self.payload);
-        match self.transport {
-            Transport::Tcp(flags) => self.tcp(flags, &ip, &payload).write(&mut frame).unwrap(),
-            Transport::Udp | Transport::UdpUnsummed => {
-                self.udp(&ip, &payload).write(&mut frame).unwrap();
-            }
+    /// The packet with these TCP flags.
+    pub const fn with(self, flags: u8) -> Self {
+        Self {
+            transport: Transport::Tcp(flags),
+            ..self
         }
-        frame.extend(payload);
-        frame.resize(frame.len() + self.padding, 0);
-        frame
     }
 
-    fn ipv4(&self) -> Ipv4Header {
-        let mut header = Ipv4Header {
-            dscp: IpDscp::try_new(self.ip.tos >> 2).unwrap(),
-            ecn: IpEcn::try_new(self.ip.tos & 3).unwrap(),
-            total_len: u16::try_from(self.length()).unwrap(),
-            identification: self.ip.id,
-            dont_fragment: self.ip.df,
-            more_fragments: false,
-            fragment_offset: IpFragOffset::ZERO,
-            time_to_live: self.ip.ttl,
-            protocol: match self.transport {
-                Transport::Tcp(_) => IpNumber::TCP,
-                Transport::Udp | Transport::UdpUnsummed => IpNumber::UDP,
-            },
-            header_checksum: 0,
-            source: self.ip.source,
-            destination: self.ip.destination,
-            options: Ipv4Options::try_from([1; 40].split_at(self.option_words * 4).0).unwrap(),
+    /// The packet from another client port.
+    pub const fn port(self, source_port: u16) -> Self {
+        Self {
+            source_port,
+            ..self
+        }
+    }
+
+    /// The packet with another TTL or hop limit.
+    pub const fn ttl(self, ttl: u8) -> Self {
+        Self {
+            ip: self.ip.ttl(ttl),
+            ..self
+        }
+    }
+
+    /// The packet with another payload.
+    pub const fn payload(self, payload: usize) -> Self {
+        Self { payload, ..self }
+    }
+
+    /// The fragment that has these bytes.
+    pub const fn part(self, from: usize, to: usize) -> Self {
+        Self {
+            part: Some(Part { from, to }),
+            ..self
+        }
+    }
+
+    /// The packet with a payload that makes the datagram so long.
+    pub fn filling(self, length: usize) -> Self {
+        self.payload(length - self.payload(0).length())
+    }
+
+    /// The packet with options that an IPv4 header has room for.
+    pub const fn options(self, option_words: usize) -> Self {
+        Self {
+            option_words,
+            ..self
+        }
+    }
+
+    /// The packet with IPv6 extension headers.
+    pub const fn extended(self, list: &[Extension]) -> Self {
+        Self {
+            extensions: Chain::of(list),
+            ..self
+        }
+    }
+
+    /// The packet with another ID, and without DF.
+    pub const fn fragmentable(self, id: u32) -> Self {
+        let ip = Header {
+            id,
+            df: false,
+            ..self.ip
         };
-        header.header_checksum = header.calc_header_checksum();
-        header
+        Self { ip, ..self }
     }
 
-    fn tcp(&self, flags: u8, ip: &Ipv4Header, payload: &[u8]) -> TcpHeader {
-        let mut header = TcpHeader::new(self.source_port, self.destination_port, 0x0102_0304, 512);
-        header.fin = flags & FIN != 0;
-        header.syn = flags & SYN != 0;
-        header.rst = flags & RST != 0;
-        header.ack = flags & ACK != 0;
-        if header.ack {
-            header.acknowledgment_number = 0x0506_0708;
+    /// The packet with a VLAN tag.
+    pub const fn tagged(self, control: u16) -> Self {
+        Self {
+            tags: [
+                Some(Tag {
+                    protocol: 0x8100,
+                    control,
+                }),
+                None,
+            ],
+            ..self
         }
-        header.checksum = header.calc_checksum_ipv4(ip, payload).unwrap();
-        header
     }
 
-    fn udp(&self, ip: &Ipv4Header, payload: &[u8]) -> UdpHeader {
-        let (from, to) = (self.source_port, self.destination_port);
-        if self.transport == Transport::UdpUnsummed {
-            return UdpHeader::without_ipv4_checksum(from, to, payload.len()).unwrap();
+    /// The packet with two: a service provider's (IEEE 802.1ad) and a
+    /// customer's.
+    pub const fn tagged_twice(self, outer: u16, inner: u16) -> Self {
+        let Self {
+            tags: [customer, _],
+            ..
+        } = self.tagged(inner);
+        Self {
+            tags: [
+                Some(Tag {
+                    protocol: 0x88a8,
+                    control: outer,
+                }),
+                customer,
+            ],
+            ..self
         }
-        UdpHeader::with_ipv4_checksum(from, to, ip, payload).unwrap()
     }
 }

@@ -56,7 +56,7 @@ fn segments_against_the_sweep() {
     let mut rig = Rig::new();
     // The sweep of another set of programs on the same maps, as after a restart.
     let mut others = rig.load_again();
-    let sweep = &*others.xdp(program::SWEEP).unwrap();
+    let sweep = &*others.xdp(program::SWEEP_V4).unwrap();
     for method in [Dr, Nat] {
         let web = web(method);
         rig.clear();

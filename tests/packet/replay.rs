@@ -120,7 +120,7 @@ fn replay(rig: &mut Rig, number: usize, case: &Case, scheduler: Scheduler) {
     let reals: Vec<_> = case
         .reals_in_scan_order
         .iter()
-        .map(|real| (real.address.octets(), real.weight))
+        .map(|real| (real.address.into(), real.weight))
         .collect();
     rig.clear();
     // IPVS adjusted wrr's current weight as each real was added, last first.
@@ -145,7 +145,7 @@ fn replay(rig: &mut Rig, number: usize, case: &Case, scheduler: Scheduler) {
         }
     }
     for expected in &case.counts {
-        let counts = rig.counts(&configured, expected.address.octets());
+        let counts = rig.counts(&configured, expected.address.into());
         assert_eq!(
             counts,
             (expected.active, expected.inactive),
@@ -168,8 +168,8 @@ fn set_weight(service: &mut Service, address: Ipv4Addr, weight: u32) {
 impl Flow {
     fn packet(&self, flags: u8) -> Packet {
         let ip = Header {
-            source: self.src.octets(),
-            destination: self.dst.octets(),
+            source: self.src.into(),
+            destination: self.dst.into(),
             ..TCP_SYN.ip
         };
         Packet { ip, ..TCP_SYN }.port(self.sport).with(flags)
@@ -191,8 +191,9 @@ fn pick(rig: &mut Rig, flow: &Flow) -> Option<Ipv4Addr> {
     let [2, 1, address @ ..] = judge::packet(&outcome.frame).to_mac else {
         panic!("to no real: {:02x?}", outcome.frame)
     };
-    assert_eq!(mac_of(address), judge::packet(&outcome.frame).to_mac);
-    Some(Ipv4Addr::from(address))
+    let address = Ipv4Addr::from(address);
+    assert_eq!(mac_of(address.into()), judge::packet(&outcome.frame).to_mac);
+    Some(address)
 }
 
 /// Sends a segment of a connection, or of one that never came to be.
@@ -212,7 +213,10 @@ fn states(rig: &Rig) -> States {
         lb_common::flow::FlowKeyV4,
         lb_common::connection::Connection,
     )| {
-        let client = (key.source.get().to_be_bytes(), key.source_port.get());
+        let client = (
+            Ip::from(key.source.get().to_be_bytes()),
+            key.source_port.get(),
+        );
         (client, entry.state().name().to_owned())
     };
     entries.map(row).collect()
@@ -221,7 +225,7 @@ fn states(rig: &Rig) -> States {
 fn expected_states(case: &Case) -> States {
     let row = |state: &State| {
         (
-            (state.flow.src.octets(), state.flow.sport),
+            (state.flow.src.into(), state.flow.sport),
             state.state.clone(),
         )
     };

@@ -1,22 +1,20 @@
 //! A data plane of a test's own, on a bpffs of its own: loaded, configured and
 //! adopted by the daemon's code, reached by `BPF_PROG_TEST_RUN` instead of a wire.
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    time::Instant,
-};
+use std::time::Instant;
 
 use aya::maps::{HashMap, Map, MapData, RingBuf};
 use lb_common::{
-    abi::{Settings, program},
-    addr::Addr,
+    abi::{Settings, map, program},
+    addr::{Addr, Be32},
     connection::Connection,
-    flow::FlowKeyV4,
-    real::{NextHop, RealCounts},
+    flow::{FlowKeyV4, FlowKeyV6},
+    fragment::{FragmentKey, FragmentVerdict},
+    real::{Egress, NextHop, RealCounts},
     tcp_state::ConnectionState,
 };
 use lb_daemon::{
-    config::model::{ForwardingMethod, Real, RealId, Scheduler, Service, Weight},
+    config::model::{ForwardingMethod, Real, RealId, Scheduler, Service, Tunnel, Weight},
     dataplane::{DataPlaneError, Loaded, Programs, Sizes, pinned::PinDir},
     reconcile::Reconciler,
 };
@@ -25,7 +23,7 @@ use lb_tests::scratch::Scratch;
 use crate::{
     kernel::{self, Outcome},
     packet::Ip,
-    world::{EGRESS_MAC, LOCAL, mac_of},
+    world::{EGRESS_MAC, LOCAL, LOCAL_V6, mac_of},
 };
 
 /// `lo` in every namespace.
@@ -50,6 +48,7 @@ pub struct Rig {
     pub programs: Programs,
     pub reconciler: Reconciler,
     pub connections: HashMap<MapData, FlowKeyV4, Connection>,
+    pub connections_v6: HashMap<MapData, FlowKeyV6, Connection>,
     pub events: RingBuf<MapData>,
     pub adopted: bool,
     settings: Settings,
@@ -83,6 +82,10 @@ impl Rig {
         for (key, _) in self.entries() {
             self.connections.remove(&key).unwrap();
         }
+        for (key, _) in self.entries_v6() {
+            self.connections_v6.remove(&key).unwrap();
+        }
+        self.forget_fragments();
         let services: Vec<_> = self.reconciler.image().bound_services().collect();
         for service in services {
             self.reconciler.remove_service(service).unwrap();
@@ -94,6 +97,18 @@ impl Rig {
         self.change_settings(|_| {});
     }
 
+    /// The daemon never looks at fragments: by the pin.
+    fn forget_fragments(&self) {
+        let pin = self.pins.path().join(map::FRAGMENTS);
+        let map = MapData::from_pin(&pin).unwrap();
+        let mut fragments: HashMap<_, FragmentKey, FragmentVerdict> =
+            Map::LruHashMap(map).try_into().unwrap();
+        let keys: Vec<_> = fragments.keys().collect::<Result<_, _>>().unwrap();
+        for key in keys {
+            fragments.remove(&key).unwrap();
+        }
+    }
+
     /// As when lbd is stopped and started again: another set of programs on
     /// the same maps. After an error the pins can be opened once more.
     pub fn restart(self, sizes: Sizes) -> Result<Self, Box<Refusal>> {
@@ -101,12 +116,14 @@ impl Rig {
             programs,
             reconciler,
             connections,
+            connections_v6,
             events,
             pins,
             scratch,
             ..
         } = self;
-        drop((programs, reconciler, connections, events, pins));
+        drop((programs, reconciler, events, pins));
+        drop((connections, connections_v6));
         Self::open(scratch, sizes)
     }
 
@@ -121,14 +138,16 @@ impl Rig {
             mut programs,
             tables,
             events,
-            connections,
+            connections_v4,
+            connections_v6,
             adopted,
         } = loaded;
         programs.set_stages().unwrap();
         Ok(Self {
             programs,
             reconciler: Reconciler::new(tables, sizes).unwrap(),
-            connections: Map::HashMap(connections).try_into().unwrap(),
+            connections: Map::HashMap(connections_v4).try_into().unwrap(),
+            connections_v6: Map::HashMap(connections_v6).try_into().unwrap(),
             events,
             adopted,
             settings: default_settings(),
@@ -160,25 +179,31 @@ impl Rig {
         service.validate().unwrap();
         self.reconciler.set_service(service).unwrap();
         for real in &service.reals {
-            let IpAddr::V4(address) = real.id.address else {
-                unreachable!()
-            };
-            self.resolve(address.octets(), LOOPBACK, 1500);
+            self.resolve(real.id.address, LOOPBACK, 1500);
         }
     }
 
     /// Tells the data plane how frames for `address` leave.
     pub fn resolve(&mut self, address: Ip, ifindex: u32, mtu: u16) {
+        let egress = Egress {
+            ifindex,
+            ..Egress::default()
+        };
+        self.resolve_by(address, egress, mtu);
+    }
+
+    /// Likewise, with VLAN tags.
+    pub fn resolve_by(&mut self, address: Ip, egress: Egress, mtu: u16) {
         let hop = NextHop {
             destination_mac: mac_of(address),
             source_mac: EGRESS_MAC,
-            ifindex,
+            egress,
             mtu,
             resolved: 1,
-            local_address: Addr::from(IpAddr::from(LOCAL)),
+            local_address: Addr::from(if address.is_ipv6() { LOCAL_V6 } else { LOCAL }),
             ..NextHop::default()
         };
-        self.reconciler.set_next_hop(address.into(), hop).unwrap();
+        self.reconciler.set_next_hop(address, hop).unwrap();
     }
 
     /// A frame that comes in by `lo`.
@@ -209,19 +234,25 @@ impl Rig {
         self.reconciler.tables().drops().unwrap()
     }
 
-    /// Every entry of the connection table.
+    /// Every entry of IPv6's connection table.
+    pub fn entries_v6(&self) -> Vec<(FlowKeyV6, Connection)> {
+        let entries = self.connections_v6.iter();
+        entries.collect::<Result<_, _>>().unwrap()
+    }
+
+    /// Every entry of IPv4's connection table.
     pub fn entries(&self) -> Vec<(FlowKeyV4, Connection)> {
         self.connections.iter().collect::<Result<_, _>>().unwrap()
     }
 
-    /// The keys of the connection table.
+    /// The keys of IPv4's connection table.
     pub fn keys(&self) -> Vec<FlowKeyV4> {
         self.entries().into_iter().map(|(key, _)| key).collect()
     }
 
     /// The slot of a real.
     pub fn slot(&self, service: &Service, address: Ip) -> u32 {
-        let is_it = |real: &&Real| real.id.address == IpAddr::from(address);
+        let is_it = |real: &&Real| real.id.address == address;
         let real = service
             .reals
             .iter()
@@ -239,10 +270,12 @@ impl Rig {
         let slot = self.slot(service, address);
         let RealCounts { active, inactive } = self.reconciler.tables().real_counts(slot).unwrap();
         let mut live = (0, 0);
-        for (_, entry) in self.entries() {
+        let v4 = self.entries().into_iter().map(|(_, entry)| entry);
+        let v6 = self.entries_v6().into_iter().map(|(_, entry)| entry);
+        for entry in v4.chain(v6) {
             if entry.real == slot && entry.direction == 0 {
-                if ["ESTABLISHED", "SYN_SENT", "SYN_RECV", "SYNACK"].contains(&entry.state().name())
-                {
+                let active = ["ESTABLISHED", "SYN_SENT", "SYN_RECV", "SYNACK", "SCTP"];
+                if active.contains(&entry.state().name()) {
                     live.0 += 1;
                 } else {
                     live.1 += 1;
@@ -252,8 +285,7 @@ impl Rig {
         assert_eq!(
             (active, inactive),
             live,
-            "counts of {} and live entries",
-            Ipv4Addr::from(address)
+            "counts of {address} and live entries"
         );
         live
     }
@@ -261,9 +293,14 @@ impl Rig {
 
 fn default_settings() -> Settings {
     let mut settings = Settings {
-        timeouts_s: [0; 16],
+        timeouts_s: [0; 32],
         flags: 0,
         icmp_rate: 1_000_000,
+        tunnel_source_v4: Be32::default(),
+        tunnel_prefix_v4: 0,
+        tunnel_prefix_v6: 0,
+        pad: [0; 2],
+        tunnel_source_v6: Addr::UNSPECIFIED,
     };
     for state in ConnectionState::ALL {
         settings.timeouts_s[state as usize] = state.default_timeout_s();
@@ -296,18 +333,17 @@ pub fn service(
     reals: &[(Ip, u32)],
 ) -> Service {
     let real = |&(address, weight): &(Ip, u32)| Real {
-        id: RealId {
-            address: address.into(),
-            port,
-        },
+        id: RealId { address, port },
         weight: Weight::new(weight).unwrap(),
         forward,
+        tunnel: Tunnel::default(),
     };
     Service {
         id: id.parse().unwrap(),
         name: None,
         scheduler,
         forward,
+        masquerade: Vec::new(),
         reals: reals.iter().map(real).collect(),
     }
 }

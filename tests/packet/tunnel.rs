@@ -5,7 +5,7 @@ use lb_daemon::config::model::{ForwardingMethod::Tun, Scheduler::Rr};
 use lb_tests::privilege;
 
 use crate::{
-    packet::{ACK, Header, Packet, Transport},
+    packet::{ACK, Encapsulation, Header, Outer, Packet, Transport},
     rig::{LOOPBACK, Rig, service},
     row::{
         Expect::{Answered, Transmitted},
@@ -15,13 +15,17 @@ use crate::{
 };
 
 /// The outer header of an inner one with TTL 64 and DF: the ID is 0 (RFC 6864).
-const OUTER: Header = Header {
-    source: LOCAL,
-    destination: REAL,
-    tos: 0,
-    id: 0,
-    df: true,
-    ttl: 63,
+const OUTER: Outer = Outer {
+    ip: Header {
+        source: LOCAL,
+        destination: REAL,
+        tos: 0,
+        id: 0,
+        df: true,
+        ttl: 63,
+        label: 0,
+    },
+    encapsulation: Encapsulation::Ip,
 };
 
 const SYN_OUT: Packet = Packet {
@@ -85,7 +89,7 @@ fn tcp() {
             what: "TTL 2: the outer one is the inner one's",
             packet: TCP_SYN.with(ACK).ttl(2),
             expect: Transmitted(Packet {
-                outer: Some(Header { ttl: 1, ..OUTER }),
+                outer: Some(OUTER.ttl(1)),
                 ..SYN_OUT.with(ACK).ttl(1)
             }),
         },
@@ -309,10 +313,13 @@ fn outer_fields_follow_the_inner_ones() {
         ("no DF, every bit", 0xff, 0xffff, false, 0xffff),
     ];
     for (what, tos, id, df, outer_id) in cases {
-        let outer = Header {
-            tos,
-            id: outer_id,
-            df,
+        let outer = Outer {
+            ip: Header {
+                tos,
+                id: outer_id,
+                df,
+                ..OUTER.ip
+            },
             ..OUTER
         };
         rig.check(&[Row {

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use crate::{
     cpus,
     kernel::{self, Verdict},
+    packet::Ip,
     rig::{LOOPBACK, Rig, service},
     world::{OTHER_REAL, PORT, REAL, TCP_SYN, THIRD_REAL, mac_of},
 };
@@ -17,7 +18,7 @@ use lb_daemon::config::model::{
 };
 use lb_tests::privilege;
 
-const REALS: [[u8; 4]; 3] = [REAL, OTHER_REAL, THIRD_REAL];
+const REALS: [Ip; 3] = [REAL, OTHER_REAL, THIRD_REAL];
 
 #[test]
 fn round_robin_from_two_cpus() {

@@ -1,7 +1,6 @@
 //! What is not for a service goes to the kernel as it came, to the byte: other
-//! protocols, fragments, and whatever is malformed.
+//! protocols, and whatever is malformed.
 
-use etherparse::{PacketBuilder, VlanId};
 use lb_daemon::config::model::{
     ForwardingMethod::{Dr, Nat, Tun},
     Scheduler::Rr,
@@ -10,9 +9,12 @@ use lb_tests::privilege;
 
 use crate::{
     kernel::Verdict,
-    packet::{ACK, Header, Packet},
+    packet::{ACK, Header, Packet, Transport},
     rig::{Rig, service},
-    world::{CLIENT, DATAGRAM, DIRECTOR_MAC, PORT, REAL, ROUTER_MAC, TCP_SYN, VIP},
+    world::{
+        CLIENT, DATAGRAM, DATAGRAM_V6, PORT, REAL, ROUTER_MAC, SCTP_INIT, SCTP_INIT_V6, TCP_SYN,
+        TCP_SYN_V6, VIP,
+    },
 };
 
 /// Bytes of a frame by their place: Ethernet, IPv4, and what follows.
@@ -121,50 +123,30 @@ fn other_protocols() {
     if !privilege::bpf() {
         return;
     }
-    let ethernet = || PacketBuilder::ethernet2(ROUTER_MAC, DIRECTOR_MAC);
-    let payload = [7; 40];
-    let mut frames: Vec<(&str, Vec<u8>)> = Vec::new();
-    let mut frame = Vec::new();
-    ethernet()
-        .ipv4(CLIENT, VIP, 64)
-        .icmpv4_echo_request(1, 2)
-        .write(&mut frame, &payload)
-        .unwrap();
-    frames.push(("ping to the VIP", frame));
-    let (from, to) = ([0xfd; 16], [0xfe; 16]);
-    let mut frame = Vec::new();
-    ethernet()
-        .ipv6(from, to, 64)
-        .tcp(40_000, 80, 1, 512)
-        .syn()
-        .write(&mut frame, &payload)
-        .unwrap();
-    frames.push(("TCP over IPv6", frame));
-    let mut frame = Vec::new();
-    ethernet()
-        .ipv6(from, to, 255)
-        .icmpv6_raw(135, 0, [0; 4])
-        .write(&mut frame, &payload)
-        .unwrap();
-    frames.push(("IPv6 neighbour discovery", frame));
-    let mut frame = Vec::new();
-    let vlan = VlanId::try_new(7).unwrap();
-    ethernet()
-        .single_vlan(vlan)
-        .ipv4(CLIENT, VIP, 64)
-        .tcp(40_000, 80, 1, 512)
-        .syn()
-        .write(&mut frame, &payload)
-        .unwrap();
-    frames.push(("a VLAN tag", frame));
-    let mut frame = Vec::new();
-    ethernet()
-        .double_vlan(vlan, vlan)
-        .ipv4(CLIENT, VIP, 64)
-        .udp(40_000, 80)
-        .write(&mut frame, &payload)
-        .unwrap();
-    frames.push(("two VLAN tags", frame));
+    let icmp = |packet: Packet, kind, payload| Packet {
+        transport: Transport::Icmp {
+            kind,
+            code: 0,
+            word: 0x0001_0002,
+        },
+        source_port: 0,
+        destination_port: 0,
+        payload,
+        ..packet
+    };
+    let mut frames = vec![
+        ("ping to the VIP", icmp(TCP_SYN, 8, 40).frame()),
+        ("ping to an IPv6 address", icmp(TCP_SYN_V6, 128, 40).frame()),
+        (
+            "neighbour discovery",
+            icmp(TCP_SYN_V6.ttl(255), 135, 20).frame(),
+        ),
+        ("TCP over IPv6", TCP_SYN_V6.frame()),
+        ("UDP over IPv6", DATAGRAM_V6.frame()),
+        ("SCTP", SCTP_INIT.frame()),
+        ("SCTP over IPv6", SCTP_INIT_V6.frame()),
+        ("three VLAN tags", thrice_tagged()),
+    ];
     frames.push(("ARP", arp()));
     for protocol in (0..=u8::MAX).filter(|protocol| ![6, 17].contains(protocol)) {
         let frame = changed(DATAGRAM, |frame| frame[IP + 9] = protocol);
@@ -183,48 +165,29 @@ fn other_protocols() {
     });
 }
 
+fn thrice_tagged() -> Vec<u8> {
+    let mut frame = TCP_SYN.tagged_twice(1, 2).frame();
+    frame.splice(12..12, [0x88, 0xa8, 0, 3]);
+    frame
+}
+
 /// An ARP request for the VIP.
 fn arp() -> Vec<u8> {
-    use etherparse::{ArpHardwareId, ArpOperation, ArpPacket, ether_type};
+    use etherparse::{ArpHardwareId, ArpOperation, ArpPacket, PacketBuilder, ether_type};
     let request = ArpPacket::new(
         ArpHardwareId::ETHERNET,
         ether_type::IPV4,
         ArpOperation::REQUEST,
         &ROUTER_MAC,
-        &CLIENT,
+        &[198, 51, 100, 7],
         &[0; 6],
-        &VIP,
+        &[192, 0, 2, 10],
     );
     let mut frame = Vec::new();
     let ethernet = PacketBuilder::ethernet2(ROUTER_MAC, [0xff; 6]);
     ethernet.arp(request.unwrap()).write(&mut frame).unwrap();
     frame.resize(60, 0);
     frame
-}
-
-#[test]
-fn fragments() {
-    if !privilege::bpf() {
-        return;
-    }
-    let cases: [(&str, u16); 6] = [
-        ("the first", 0x2000),
-        ("one in the middle", 0x2001),
-        ("the last", 0x0001),
-        ("the last, far out", 0x1fff),
-        ("the first, with DF", 0x6000),
-        ("the last, with the reserved flag", 0x8001),
-    ];
-    in_each_method(|rig| {
-        for packet in [TCP_SYN, TCP_SYN.with(ACK), DATAGRAM] {
-            for (what, flags) in cases {
-                let fragment = changed(packet, |frame| {
-                    frame[IP + 6..IP + 8].copy_from_slice(&flags.to_be_bytes());
-                });
-                rig.passes(what, &fragment);
-            }
-        }
-    });
 }
 
 /// Every prefix of a valid frame, long enough for an Ethernet header.

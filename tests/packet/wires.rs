@@ -14,14 +14,15 @@ pub const OUTSIDE_MAC: Mac = [2, 0, 0, 0, 0, 0x51];
 /// Interface indices in the namespace.
 #[derive(Clone, Copy)]
 pub struct Wires {
-    /// Towards the clients: 198.51.100.1/24, MTU 1400.
+    /// Towards the clients: 198.51.100.1/24, 2001:db8:c::1/64, MTU 1400.
     pub outside: u32,
-    /// Towards the reals: 203.0.113.1/24.
+    /// Towards the reals: 203.0.113.1/24, 2001:db8:f::1/64.
     pub inside: u32,
 }
 
-/// Runs a test in a director's namespace: forwarding on, the client 198.51.100.7
-/// a known neighbour, 198.51.100.8 an unknown one, and no default route.
+/// Runs a test in a director's namespace: forwarding on, the clients 198.51.100.7
+/// and 2001:db8:c::7 known neighbours, those with 8 instead unknown ones, and no
+/// default route.
 pub fn with_wires(test: impl FnOnce(&Namespace, Wires) + Send) {
     let scratch = Scratch::create().unwrap();
     let name = format!("lbd-{}-{}-packet", std::process::id(), scratch.number());
@@ -36,10 +37,16 @@ pub fn with_wires(test: impl FnOnce(&Namespace, Wires) + Send) {
              link set inside1 up\n\
              address add 198.51.100.1/24 dev outside\n\
              address add 203.0.113.1/24 dev inside\n\
-             neighbour add 198.51.100.7 lladdr 02:00:00:00:00:77 nud permanent dev outside\n",
+             address add 2001:db8:c::1/64 dev outside nodad\n\
+             address add 2001:db8:f::1/64 dev inside nodad\n\
+             neighbour add 198.51.100.7 lladdr 02:00:00:00:00:77 nud permanent dev outside\n\
+             neighbour add 2001:db8:c::7 lladdr 02:00:00:00:00:77 nud permanent dev outside\n",
         )
         .unwrap();
     namespace.sysctl("net/ipv4/ip_forward", "1").unwrap();
+    namespace
+        .sysctl("net/ipv6/conf/all/forwarding", "1")
+        .unwrap();
     namespace
         .enter(|| {
             let index = |name| if_nametoindex(name).unwrap();

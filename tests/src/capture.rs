@@ -2,12 +2,33 @@
 //! of us, judges it.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Result;
 
 use crate::namespace::Namespace;
 use crate::process::{self, Process};
 use crate::wait;
+
+/// tshark's preferences for checksums, which it does not verify unless told.
+const VERIFY: [&str; 4] = [
+    "ip.check_checksum:TRUE",
+    "tcp.check_checksum:TRUE",
+    "udp.check_checksum:TRUE",
+    "sctp.checksum:crc-32c",
+];
+
+/// What no packet may be, on either side of the director. Transport checksums of
+/// what an ICMP error quotes are not judged: it is cut short. A TCP checksum of
+/// 0xffff is as good as 0 (Linux writes it so); tshark frowns on it.
+const WRONG: &str = "ip.checksum.status == 0 || icmp.checksum.status == 0 \
+    || icmpv6.checksum.status == 0 || gre.checksum.status == 0 || sctp.checksum.status == 0 \
+    || (!icmp && !icmpv6 && ((tcp.checksum.status == 0 && !tcp.checksum.ffff) \
+    || udp.checksum.status == 0)) \
+    || _ws.malformed";
+
+/// Captures so far.
+static STARTED: AtomicUsize = AtomicUsize::new(0);
 
 /// A running tcpdump. Dropping it ends it.
 #[derive(Debug)]
@@ -26,7 +47,9 @@ impl Capture {
         scratch: &Path,
     ) -> Result<Self> {
         let name = format!("tcpdump at {device} in {}", namespace.name());
-        let file = scratch.join(format!("{}-{device}.pcap", namespace.name()));
+        // A log of its own, in which no earlier one is heard listening.
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let file = scratch.join(format!("{}-{device}-{number}.pcap", namespace.name()));
         let log = file.with_extension("pcap.log");
         let mut command = namespace.command("tcpdump");
         // As the user we are, for the files are ours; each packet written as it
@@ -44,13 +67,28 @@ impl Capture {
     /// One line for each packet so far that fits tshark's display filter
     /// (wireshark-filter(4)), checksums verified.
     pub fn packets(&self, display_filter: &str) -> Result<Vec<String>> {
+        self.ask(&["-Y", display_filter])
+    }
+
+    /// Field `field` of each packet that fits the display filter, of the outermost header
+    /// that has it.
+    pub fn field(&self, field: &str, display_filter: &str) -> Result<Vec<String>> {
+        let output = ["-T", "fields", "-E", "occurrence=f", "-e", field];
+        self.ask(&[&output[..], &["-Y", display_filter]].concat())
+    }
+
+    /// Packets with a checksum or a length that is wrong: there should be none.
+    pub fn wrong(&self) -> Result<Vec<String>> {
+        self.packets(WRONG)
+    }
+
+    fn ask(&self, arguments: &[&str]) -> Result<Vec<String>> {
         let mut command = process::command("tshark");
         command.arg("-n").arg("-r").arg(&self.file);
-        for protocol in ["ip", "tcp", "udp"] {
-            command.args(["-o", &format!("{protocol}.check_checksum:TRUE")]);
+        for preference in VERIFY {
+            command.args(["-o", preference]);
         }
-        command.args(["-Y", display_filter]);
-        let output = process::output(&mut command)?;
+        let output = process::output(command.args(arguments))?;
         Ok(output.lines().map(str::to_owned).collect())
     }
 

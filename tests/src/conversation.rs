@@ -2,7 +2,7 @@
 //! get through, and to the same real?
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -23,10 +23,11 @@ pub struct Conversation {
 
 impl Conversation {
     /// Connects from `client` to a web server.
-    pub fn open(client: &Namespace, address: Ipv4Addr, port: u16) -> Result<Self> {
+    pub fn open(client: &Namespace, address: impl Into<IpAddr>, port: u16) -> Result<Self> {
+        let address = SocketAddr::from((address.into(), port));
         let stream = client
-            .enter(|| TcpStream::connect_timeout(&(address, port).into(), LIMIT))?
-            .with_context(|| format!("connecting to {address}:{port}"))?;
+            .enter(|| TcpStream::connect_timeout(&address, LIMIT))?
+            .with_context(|| format!("connecting to {address}"))?;
         stream.set_read_timeout(Some(LIMIT))?;
         stream.set_nodelay(true)?;
         Ok(Self { stream })

@@ -6,10 +6,11 @@
 //!           ├─ webserver, http             nginx on the reals, curl on the clients
 //!           ├─ conversation, trickle       connections that last as long as a test likes
 //!           ├─ dns                         named on the reals, dig on the clients
+//!           ├─ echo, sctp, socket_options  what those cannot show: sizes, ICMP, another protocol
 //!           ├─ capture                     what was on the wire, judged by tshark
-//!           └─ daemon                      lbd on the director, lbctl beside it
+//!           └─ service, daemon             what lbd is told; lbd on the director, lbctl beside it
 //! scratch: a network's number, its files, its own bpffs, and what the dead left behind
-//! process, wait, interrupt, privilege: what all of them stand on
+//! process, wait, interrupt, privilege, modules: what all of them stand on
 //! ```
 //!
 //! Whatever a value of these types made is undone when the value is dropped, on
@@ -21,13 +22,18 @@ pub mod capture;
 pub mod conversation;
 pub mod daemon;
 pub mod dns;
+pub mod echo;
 pub mod http;
 pub mod interrupt;
 pub mod link;
+pub mod modules;
 pub mod namespace;
 pub mod privilege;
 pub mod process;
 pub mod scratch;
+pub mod sctp;
+pub mod service;
+pub mod socket_options;
 pub mod topology;
 pub mod trickle;
 pub mod wait;

@@ -12,17 +12,27 @@
 //!   [back] ┤ 10.0.2.254 ┘                          the director may answer ARP for it
 //!      ┌───┴───┐  10.0.2.11, .12 …
 //!   real1   real2 …        VIP 192.0.2.10, which the clients reach by way of 10.0.1.1
+//!
+//! Routed: as TwoArmed, but below [back]
+//!     eth0 │ 10.0.2.253
+//!       router
+//!     eth1 │ 10.0.3.253, MTU 1400
+//!   [far]  ┴ real1 real2 …  10.0.3.11, .12 …
 //! ```
+//!
+//! Each has an IPv6 address beside its IPv4 one, of the same digits: 10.0.2.254 is
+//! 2001:db8:2::254, and the VIP is 2001:db8:99::10, or 2001:db8:1::10 on one wire.
 //!
 //! The switch is one namespace with the bridges. With two arms it is the reals'
 //! router too: by dr and tun their answers go straight to the clients, past the
 //! director; by nat their default route is the director, which alone forwards.
 
+mod family;
+mod host;
 mod plan;
 mod spec;
 
-use std::net::Ipv4Addr;
-use std::ops::Deref;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use anyhow::{Result, ensure};
@@ -34,39 +44,21 @@ use crate::scratch::{self, Scratch};
 use crate::webserver::WebServer;
 use crate::xdp_pass::XdpPass;
 use crate::{link, wait};
-use plan::Plan;
-pub use spec::{Method, Spec, Wiring};
+pub use family::Family;
+use family::Pair;
+pub use host::Host;
+use plan::{BACK, DIRECTOR, FAR, FRONT, Plan, ROUTER, SWITCH};
+pub use spec::{FAR_MTU, Method, Spec, Wiring};
 
 /// The port of the virtual service and of the reals' web servers.
 pub const PORT: u16 = 80;
 
-/// A client, the director or a real. Dereferences to its namespace.
-#[derive(Debug)]
-pub struct Host {
-    name: String,
-    address: Ipv4Addr,
-    namespace: Namespace,
-}
+/// The ports at which the reals' decapsulators take GUE: lbd's default and another.
+pub const GUE_PORTS: [u16; 2] = [6080, 6081];
 
-impl Host {
-    /// `client1`, `director`, `real3`.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Its address on eth0.
-    pub fn address(&self) -> Ipv4Addr {
-        self.address
-    }
-}
-
-impl Deref for Host {
-    type Target = Namespace;
-
-    fn deref(&self) -> &Namespace {
-        &self.namespace
-    }
-}
+/// Whom they let in besides the director's own address: senders that a test may have
+/// it use (`tunnel_sources`).
+pub const TUNNEL_SOURCES: [&str; 2] = ["100.64.0.0/16", "2001:db8:f::/64"];
 
 /// The network. Fields are dropped in order: programs before namespaces.
 #[derive(Debug)]
@@ -80,8 +72,11 @@ pub struct Topology {
     pub director: Host,
     /// The reals, `real1` first.
     pub reals: Vec<Host>,
-    /// The switch: bridges `front` and `back`, or `lan`. A member's port has its name, the
-    /// director's are `director0` and `director1`.
+    /// The router of [`Wiring::Routed`].
+    router: Option<Host>,
+    /// The switch: bridges `front` and `back`, and `far` behind the router; or `lan`. A
+    /// member's port has its name, the director's are `director0` and `director1`, the
+    /// router's `router` and `router1`.
     pub switch: Namespace,
     scratch: Scratch,
 }
@@ -91,8 +86,8 @@ impl Topology {
     /// VIP where the method wants it. No program runs in it yet.
     pub fn create(spec: &Spec) -> Result<Self> {
         ensure!(
-            spec.wiring == Wiring::TwoArmed || spec.method != Method::Nat,
-            "nat needs the director between clients and reals"
+            spec.wiring != Wiring::Routed || spec.method == Method::Tun,
+            "only tun reaches reals behind a router"
         );
         ensure!(
             spec.clients <= 80 && spec.reals <= 80,
@@ -105,7 +100,8 @@ impl Topology {
             link::bridge(&switch, bridge)?;
         }
         let mut network = Self {
-            director: director(spec, &plan, &scratch, &switch)?,
+            director: director(spec, &plan, &scratch)?,
+            router: None,
             clients: Vec::new(),
             reals: Vec::new(),
             spec: spec.clone(),
@@ -114,8 +110,14 @@ impl Topology {
             switch,
             scratch,
         };
-        if spec.wiring == Wiring::TwoArmed {
+        for arm in 0..network.interfaces().len() {
+            network.connect_director(arm)?;
+        }
+        if spec.wiring != Wiring::OneArmed {
             network.route_in_switch()?;
+        }
+        if spec.wiring == Wiring::Routed {
+            network.add_router()?;
         }
         for number in 1..=spec.clients {
             network.add_client(&plan, number)?;
@@ -134,20 +136,31 @@ impl Topology {
         &self.spec
     }
 
-    /// The virtual address.
+    /// The virtual address of IPv4.
     pub fn vip(&self) -> Ipv4Addr {
-        Plan::new(self.spec.wiring).vip
+        Plan::new(self.spec.wiring).vip.v4
     }
 
-    /// `http://VIP/path`.
+    /// The virtual address of either family.
+    pub fn vip_in(&self, family: Family) -> IpAddr {
+        Plan::new(self.spec.wiring).vip.of(family)
+    }
+
+    /// `http://VIP/path`, by IPv4.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}/{path}", self.vip())
+        self.url_in(Family::V4, path)
+    }
+
+    /// `http://VIP/path`, by either family.
+    pub fn url_in(&self, family: Family, path: &str) -> String {
+        let authority = SocketAddr::from((self.vip_in(family), PORT));
+        format!("http://{authority}/{path}")
     }
 
     /// The director's interfaces that lbd is to run on.
     pub fn interfaces(&self) -> &'static [&'static str] {
         match self.spec.wiring {
-            Wiring::TwoArmed => &["eth0", "eth1"],
+            Wiring::TwoArmed | Wiring::Routed => &["eth0", "eth1"],
             Wiring::OneArmed => &["eth0"],
         }
     }
@@ -183,8 +196,17 @@ impl Topology {
                 .join(format!("{}-decap.log", real.name()));
             let source = Plan::new(self.spec.wiring).director_towards_reals;
             let mut command = real.command(&binaries.lbd);
-            command.args(["decap", "--interface", "eth0", "--from"]);
-            command.arg(format!("{source}/32"));
+            command.args(["decap", "--interface", "eth0"]);
+            for family in Family::BOTH {
+                let network = format!("{}/{}", source.of(family), family.bits());
+                command.args(["--from", &network]);
+            }
+            for network in TUNNEL_SOURCES {
+                command.args(["--from", network]);
+            }
+            for port in GUE_PORTS {
+                command.args(["--gue-port", &port.to_string()]);
+            }
             let name = format!("lbd decap on {}", real.name());
             let mut process = Process::spawn(&name, &mut command, &log)?;
             wait::try_until(&format!("{name} to attach"), wait::START_LIMIT, || {
@@ -196,58 +218,92 @@ impl Topology {
         Ok(())
     }
 
+    /// Connects one of the director's arms to the switch and gives it its addresses:
+    /// at the beginning, and again after a test has deleted the interface. Routes by it
+    /// and, in native mode, what the far end needs are then the test's business.
+    pub fn connect_director(&self, arm: usize) -> Result<()> {
+        let (device, port) = (self.interfaces()[arm], format!("director{arm}"));
+        let bridge = Plan::new(self.spec.wiring).bridges[arm];
+        link::connect(&self.director, device, &self.switch, bridge, &port)?;
+        let network = [FRONT, BACK][arm];
+        self.director
+            .assign(device, plan::address(network, DIRECTOR))?;
+        if self.spec.wiring == Wiring::OneArmed {
+            // Clients on the VIP's own network ask for it by neighbour discovery, which
+            // answers only for addresses of the interface that was asked: not for lo's.
+            let vip = self.vip_in(Family::V6);
+            let command = format!("address add {vip}/128 dev {device} nodad\n");
+            self.director.ip(&command)?;
+        }
+        Ok(())
+    }
+
     fn route_in_switch(&self) -> Result<()> {
-        self.switch.ip("address add 10.0.1.254/24 dev front\n\
-             address add 10.0.2.254/24 dev back\n")?;
-        self.switch.sysctl("net/ipv4/ip_forward", "1")
+        host::assign(&self.switch, "front", plan::address(FRONT, SWITCH))?;
+        host::assign(&self.switch, "back", plan::address(BACK, SWITCH))?;
+        host::forward(&self.switch)
     }
 
     fn add_client(&mut self, plan: &Plan, number: u8) -> Result<()> {
         let client = self.add_host("client", number, plan.bridges[0], plan.client(number))?;
-        if self.spec.wiring == Wiring::TwoArmed {
+        if self.spec.wiring != Wiring::OneArmed {
+            let director = plan::address(FRONT, DIRECTOR);
             client.ip(&format!(
-                "route add {} via 10.0.1.1\n\
-                 route add default via 10.0.1.254\n",
-                plan.vip
+                "route add {} via {}\nroute add {} via {}\n",
+                plan.vip.v4, director.v4, plan.vip.v6, director.v6
             ))?;
+            client.route_by_default(plan::address(FRONT, SWITCH))?;
         }
         self.clients.push(client);
         Ok(())
     }
 
     fn add_real(&mut self, plan: &Plan, number: u8) -> Result<()> {
-        let bridge = plan.bridges[plan.bridges.len() - 1];
-        let real = self.add_host("real", number, bridge, plan.real(number))?;
-        if self.spec.wiring == Wiring::TwoArmed {
-            let gateway = match self.spec.method {
-                Method::Nat => "10.0.2.1",
-                Method::Dr | Method::Tun => "10.0.2.254",
-            };
-            real.ip(&format!("route add default via {gateway}\n"))?;
+        let real = self.add_host("real", number, plan.reals_bridge(), plan.real(number))?;
+        match (self.spec.wiring, self.spec.method) {
+            (Wiring::OneArmed, _) => {}
+            (Wiring::TwoArmed, Method::Nat) => {
+                real.route_by_default(plan::address(BACK, DIRECTOR))?;
+            }
+            (Wiring::TwoArmed, Method::Dr | Method::Tun) => {
+                real.route_by_default(plan::address(BACK, SWITCH))?;
+            }
+            (Wiring::Routed, _) => {
+                real.ip(&format!("link set eth0 mtu {FAR_MTU}\n"))?;
+                real.route_by_default(plan::address(FAR, ROUTER))?;
+            }
         }
         if self.spec.method != Method::Nat {
-            // The real takes packets for the VIP as its own but never says on the
-            // wire that it has it (Documentation/networking/ip-sysctl.rst).
-            real.sysctls(&[
-                ("net/ipv4/conf/all/arp_ignore", "1"),
-                ("net/ipv4/conf/all/arp_announce", "2"),
-            ])?;
-            real.ip(&format!("address add {}/32 dev lo\n", plan.vip))?;
+            real.add_quiet_address(plan.vip)?;
         }
         self.reals.push(real);
         Ok(())
     }
 
-    fn add_host(&self, role: &str, number: u8, bridge: &str, address: Ipv4Addr) -> Result<Host> {
+    /// The router, from whose far side on packets may have only [`FAR_MTU`] bytes.
+    fn add_router(&mut self) -> Result<()> {
+        let (near, far) = (plan::address(BACK, ROUTER), plan::address(FAR, ROUTER));
+        let namespace = make(&self.scratch, "router")?;
+        let router = Host::connect("router", namespace, near, &self.switch, "back")?;
+        link::connect(&router, "eth1", &self.switch, "far", "router1")?;
+        router.assign("eth1", far)?;
+        router.ip(&format!("link set eth1 mtu {FAR_MTU}\n"))?;
+        router.forward()?;
+        router.route_by_default(plan::address(BACK, SWITCH))?;
+        for to in [&self.director, &self.switch] as [&Namespace; 2] {
+            to.ip(&format!(
+                "route add 10.0.{FAR}.0/24 via {}\nroute add 2001:db8:{FAR}::/64 via {}\n",
+                near.v4, near.v6
+            ))?;
+        }
+        self.router = Some(router);
+        Ok(())
+    }
+
+    fn add_host(&self, role: &str, number: u8, bridge: &str, address: Pair) -> Result<Host> {
         let name = format!("{role}{number}");
         let namespace = make(&self.scratch, &name)?;
-        link::connect(&namespace, "eth0", &self.switch, bridge, &name)?;
-        namespace.ip(&format!("address add {address}/24 dev eth0\n"))?;
-        Ok(Host {
-            name,
-            address,
-            namespace,
-        })
+        Host::connect(&name, namespace, address, &self.switch, bridge)
     }
 
     /// Native XDP on a veth transmits only if the far end runs XDP too.
@@ -260,27 +316,14 @@ impl Topology {
     }
 }
 
-fn director(spec: &Spec, plan: &Plan, scratch: &Scratch, switch: &Namespace) -> Result<Host> {
-    let namespace = make(scratch, "director")?;
-    let address = Ipv4Addr::new(10, 0, 1, 1);
-    link::connect(&namespace, "eth0", switch, plan.bridges[0], "director0")?;
-    namespace.ip(&format!(
-        "address add {address}/24 dev eth0\n\
-         address add {}/32 dev lo\n",
-        plan.vip
-    ))?;
-    if spec.wiring == Wiring::TwoArmed {
-        link::connect(&namespace, "eth1", switch, "back", "director1")?;
-        namespace.ip("address add 10.0.2.1/24 dev eth1\n")?;
-    }
+/// The director, whose arms are connected later.
+fn director(spec: &Spec, plan: &Plan, scratch: &Scratch) -> Result<Host> {
+    let director = Host::director(make(scratch, "director")?);
+    director.add_loopback_address(plan.vip)?;
     if spec.method == Method::Nat {
-        namespace.sysctl("net/ipv4/ip_forward", "1")?;
+        director.forward()?;
     }
-    Ok(Host {
-        name: "director".to_owned(),
-        address,
-        namespace,
-    })
+    Ok(director)
 }
 
 fn make(scratch: &Scratch, role: &str) -> Result<Namespace> {

@@ -1,5 +1,7 @@
 //! Conditions with deadlines, in place of sleeps.
 
+use std::env;
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,11 +33,21 @@ pub fn try_until(
             return Ok(());
         }
         interrupt::check()?;
-        if start.elapsed() > limit {
+        if start.elapsed() > limit * patience() {
             bail!("waited {limit:?} for {what}");
         }
         thread::sleep(PAUSE);
     }
+}
+
+/// How many times as long as on a usual machine everything may take: `LBD_PATIENCE`,
+/// which the virtual machine sets, whose processor is emulated.
+fn patience() -> u32 {
+    static PATIENCE: OnceLock<u32> = OnceLock::new();
+    *PATIENCE.get_or_init(|| {
+        let set = env::var("LBD_PATIENCE").ok();
+        set.and_then(|times| times.parse().ok()).unwrap_or(1)
+    })
 }
 
 #[cfg(test)]

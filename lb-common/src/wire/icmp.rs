@@ -1,4 +1,4 @@
-//! ICMP (RFC 792, RFC 1191), error messages only.
+//! ICMP (RFC 792, RFC 1191) and ICMPv6 (RFC 4443), error messages only.
 
 use crate::addr::Be16;
 
@@ -10,7 +10,8 @@ pub struct Icmp {
     pub code: u8,
     pub checksum: u16,
     pub unused: Be16,
-    /// Next-hop MTU in "fragmentation needed", else 0.
+    /// Next-hop MTU in "fragmentation needed", and in "packet too big" the
+    /// lower half of it; else 0.
     pub mtu: Be16,
 }
 
@@ -19,6 +20,15 @@ pub const HEADER_BYTES: u16 = 8;
 pub const DESTINATION_UNREACHABLE: u8 = 3;
 pub const PORT_UNREACHABLE: u8 = 3;
 pub const FRAGMENTATION_NEEDED: u8 = 4;
+pub const SOURCE_QUENCH: u8 = 4;
 pub const TIME_EXCEEDED: u8 = 11;
+
+/// Types and codes of ICMPv6 (RFC 4443).
+pub mod v6 {
+    pub const DESTINATION_UNREACHABLE: u8 = 1;
+    pub const PORT_UNREACHABLE: u8 = 4;
+    pub const PACKET_TOO_BIG: u8 = 2;
+    pub const TIME_EXCEEDED: u8 = 3;
+}
 
 const _: () = assert!(size_of::<Icmp>() == 8);

@@ -28,6 +28,8 @@ pub const HEADER_BYTES: u16 = 20;
 pub const DF: u16 = 0x4000;
 /// "More fragments" and the offset: non-zero in every fragment, host order.
 pub const FRAGMENT_MASK: u16 = 0x3fff;
+/// The offset alone, host order: zero in a first fragment.
+pub const OFFSET_MASK: u16 = 0x1fff;
 
 impl Ipv4 {
     /// Header length, bytes; below 20 is malformed.
@@ -68,19 +70,25 @@ impl Ipv4 {
         self.checksum = checksum::apply(self.checksum, checksum::replace_u16(old, new));
     }
 
-    /// Computes the checksum of a header without options.
+    /// The sum of the header without options, not folded.
     #[inline(always)]
-    pub const fn fill_checksum(&mut self) {
-        let source = self.source.raw() as u64;
-        let destination = self.destination.raw() as u64;
-        let sum = u16::from_ne_bytes([self.version_ihl, self.tos]) as u64
+    #[must_use]
+    pub const fn sum(&self) -> u64 {
+        u16::from_ne_bytes([self.version_ihl, self.tos]) as u64
             + self.total_length.raw() as u64
             + self.identification.raw() as u64
             + self.fragment.raw() as u64
             + u16::from_ne_bytes([self.ttl, self.protocol]) as u64
-            + source
-            + destination;
-        self.checksum = !checksum::fold(sum);
+            + self.checksum as u64
+            + self.source.raw() as u64
+            + self.destination.raw() as u64
+    }
+
+    /// Computes the checksum of a header without options.
+    #[inline(always)]
+    pub const fn fill_checksum(&mut self) {
+        self.checksum = 0;
+        self.checksum = !checksum::fold(self.sum());
     }
 }
 

@@ -8,7 +8,7 @@ use super::problem::Problem;
 use crate::config::vocabulary::{NOT_SUPPORTED_YET, is_near, nearest};
 
 /// A JSON object that is being read.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Fields {
     left: Map<String, Value>,
     /// Every field that was asked for, whether it was there or not.
@@ -64,6 +64,48 @@ impl Fields {
         in_range.map(Some).ok_or_else(|| {
             Problem::invalid(format!("{field}: {number} is out of range: 0 to {most}"))
         })
+    }
+
+    /// The switch in `field`.
+    pub(super) fn flag(&mut self, field: &'static str) -> Result<Option<bool>, Problem> {
+        match self.take(field) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(flag)),
+            Some(other) => Err(wrong_type(field, "a boolean", &other)),
+        }
+    }
+
+    /// The texts listed in `field`, each as `parse` understands it.
+    pub(super) fn texts<T>(
+        &mut self,
+        field: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Option<Vec<T>>, Problem> {
+        let elements = match self.take(field) {
+            None => return Ok(None),
+            Some(Value::Array(elements)) => elements,
+            Some(other) => return Err(wrong_type(field, "an array", &other)),
+        };
+        let element = |element: &Value| match element {
+            Value::String(text) => {
+                parse(text).map_err(|problem| Problem::invalid(format!("{field}: {problem}")))
+            }
+            other => Err(wrong_type(field, "a string", other)),
+        };
+        elements
+            .iter()
+            .map(element)
+            .collect::<Result<_, _>>()
+            .map(Some)
+    }
+
+    /// The object in `field`.
+    pub(super) fn object(&mut self, field: &'static str) -> Result<Option<Fields>, Problem> {
+        match self.take(field) {
+            None => Ok(None),
+            Some(value @ Value::Object(_)) => Self::new(value).map(Some),
+            Some(other) => Err(wrong_type(field, "an object", &other)),
+        }
     }
 
     /// The objects listed in `field`.

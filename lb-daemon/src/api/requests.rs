@@ -1,15 +1,17 @@
 //! Request bodies and what they mean. Fields have the names of `lbd.toml`,
 //! except that `service` and `real` name objects as the command line does.
 
+use std::net::IpAddr;
+
 use serde_json::{Value, json};
 
 use super::{fields::Fields, problem::Problem};
 use crate::{
     config::{
-        model::{ForwardingMethod, Real, RealId, Scheduler, Service, Weight},
+        model::{ForwardingMethod, Real, RealId, Scheduler, Service, Tunnel, Weight},
         vocabulary,
     },
-    state::handle::{NewReal, RealPatch, ServicePatch},
+    state::handle::{NewReal, RealPatch, ServicePatch, TunnelPatch},
 };
 use lb_common::limits::MAX_WEIGHT;
 
@@ -33,6 +35,7 @@ pub(super) fn new_service(mut fields: Fields) -> Result<Service, Problem> {
             },
             weight: real.weight,
             forward: real.forward.unwrap_or(forward),
+            tunnel: real.tunnel.apply(Tunnel::default()),
         });
     }
     let scheduler = settings.scheduler_or_default()?;
@@ -41,11 +44,13 @@ pub(super) fn new_service(mut fields: Fields) -> Result<Service, Problem> {
         name: settings.name,
         scheduler,
         forward,
+        masquerade: settings.masquerade.unwrap_or_default(),
         reals,
     };
     service
         .validate()
-        .map_err(|invalid| Problem::invalid(invalid.to_string()))?;
+        .and_then(|()| service.check_pool_is_used())
+        .map_err(|invalid| Problem::invalid(invalid.problem))?;
     Ok(service)
 }
 
@@ -59,6 +64,7 @@ pub(super) fn service_patch(mut fields: Fields) -> Result<ServicePatch, Problem>
         name: settings.name,
         scheduler: settings.scheduler,
         forward: settings.forward,
+        masquerade: settings.masquerade,
     })
 }
 
@@ -72,6 +78,7 @@ pub(super) fn service_replacement(mut fields: Fields) -> Result<ServicePatch, Pr
     Ok(ServicePatch {
         scheduler: Some(settings.scheduler_or_default()?),
         forward: Some(settings.forward.unwrap_or(ForwardingMethod::Dr)),
+        masquerade: Some(settings.masquerade.unwrap_or_default()),
         name: settings.name,
     })
 }
@@ -88,6 +95,7 @@ pub(super) fn new_real(mut fields: Fields) -> Result<NewReal, Problem> {
         port,
         weight: settings.weight.unwrap_or(Weight::ONE),
         forward: settings.forward,
+        tunnel: settings.tunnel,
     })
 }
 
@@ -99,6 +107,7 @@ pub(super) fn real_patch(mut fields: Fields) -> Result<RealPatch, Problem> {
     Ok(RealPatch {
         weight: settings.weight,
         forward: settings.forward,
+        tunnel: settings.tunnel,
     })
 }
 
@@ -109,9 +118,15 @@ pub(super) fn real_replacement(
     forward: ForwardingMethod,
 ) -> Result<RealPatch, Problem> {
     let patch = real_patch(fields)?;
+    let tunnel = patch.tunnel.apply(Tunnel::default());
     Ok(RealPatch {
         weight: Some(patch.weight.unwrap_or(Weight::ONE)),
         forward: Some(patch.forward.unwrap_or(forward)),
+        tunnel: TunnelPatch {
+            kind: Some(tunnel.kind),
+            port: Some(tunnel.port),
+            checksum: Some(tunnel.checksum),
+        },
     })
 }
 
@@ -121,6 +136,7 @@ struct ServiceSettings {
     name: Option<String>,
     scheduler: Option<Scheduler>,
     forward: Option<ForwardingMethod>,
+    masquerade: Option<Vec<IpAddr>>,
 }
 
 impl ServiceSettings {
@@ -129,6 +145,7 @@ impl ServiceSettings {
             name: fields.parsed("name", vocabulary::service_name)?,
             scheduler: fields.parsed("scheduler", vocabulary::scheduler)?,
             forward: fields.parsed("forward", vocabulary::forwarding_method)?,
+            masquerade: fields.texts("masquerade", vocabulary::address)?,
         };
         for (field, default) in [
             ("scheduler_flags", json!([])),
@@ -141,7 +158,6 @@ impl ServiceSettings {
                 json!({"up": 1, "hysteresis": 0, "notify_up": [], "notify_down": []}),
             ),
             ("persistence", Value::Null),
-            ("masquerade", Value::Null),
             ("slow_start_s", Value::Null),
             ("sorry_server", Value::Null),
             ("listen", Value::Null),
@@ -171,6 +187,7 @@ impl ServiceSettings {
 struct RealSettings {
     weight: Option<Weight>,
     forward: Option<ForwardingMethod>,
+    tunnel: TunnelPatch,
 }
 
 impl RealSettings {
@@ -178,14 +195,11 @@ impl RealSettings {
         let settings = Self {
             weight: fields.number("weight", MAX_WEIGHT)?.and_then(Weight::new),
             forward: fields.parsed("forward", vocabulary::forwarding_method)?,
+            tunnel: tunnel(fields)?,
         };
         for (field, default) in [
             ("upper_threshold", json!(0)),
             ("lower_threshold", json!(0)),
-            (
-                "tunnel",
-                json!({"type": "ipip", "port": 6080, "checksum": false}),
-            ),
             ("notify_up", json!([])),
             ("notify_down", json!([])),
             ("state", json!("ready")),
@@ -205,6 +219,25 @@ impl RealSettings {
         ])?;
         Ok(settings)
     }
+}
+
+/// A real's `tunnel`, as in `lbd.toml`.
+fn tunnel(of: &mut Fields) -> Result<TunnelPatch, Problem> {
+    let Some(mut fields) = of.object("tunnel")? else {
+        return Ok(TunnelPatch::default());
+    };
+    let mut read = || {
+        let patch = TunnelPatch {
+            kind: fields.parsed("type", vocabulary::tunnel_kind)?,
+            port: fields
+                .number("port", u16::MAX.into())?
+                .and_then(|port| u16::try_from(port).ok()),
+            checksum: fields.flag("checksum")?,
+        };
+        std::mem::take(&mut fields).finish()?;
+        Ok(patch)
+    };
+    read().map_err(|problem: Problem| Problem::invalid(format!("tunnel.{}", problem.detail)))
 }
 
 /// The path says which object; a body that says it again could contradict.
@@ -230,6 +263,7 @@ fn refuse_reals(fields: &mut Fields) -> Result<(), Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::model::TunnelKind;
 
     fn fields(body: Value) -> Fields {
         Fields::new(body).unwrap()
@@ -271,6 +305,20 @@ mod tests {
                 "service: fwmark:1: fwmark services are not supported yet by this version",
             ),
             (
+                json!({"service": "tcp:192.0.2.10:80", "scheduler": "rr", "masquerade": ["10.0.0.250"]}),
+                "service tcp:192.0.2.10:80: only nat can masquerade, and neither the service (forward = \"dr\") nor a \
+                 real of it is forwarded to by nat",
+            ),
+            (
+                json!({"service": "tcp:192.0.2.10:80", "scheduler": "rr", "masquerade": ["x"]}),
+                "masquerade: \"x\" is not an IP address",
+            ),
+            (
+                json!({"service": "tcp:192.0.2.10:80", "scheduler": "rr",
+                       "reals": [{"real": "10.0.0.2", "forward": "tun", "tunnel": {"type": "gue", "kind": 1}}]}),
+                "tunnel.kind: unknown field",
+            ),
+            (
                 json!({"service": "tcp:192.0.2.10:80", "schedular": "rr"}),
                 "schedular: unknown field; did you mean scheduler?",
             ),
@@ -302,12 +350,19 @@ mod tests {
         assert_eq!(replaced.forward, Some(ForwardingMethod::Dr));
 
         assert_eq!(real_patch(fields(json!({}))).unwrap(), RealPatch::default());
-        let replaced = real_replacement(fields(json!({})), ForwardingMethod::Tun).unwrap();
+        assert_eq!(replaced.masquerade, Some(Vec::new()));
+        let body = json!({"tunnel": {"type": "gre"}});
+        let replaced = real_replacement(fields(body), ForwardingMethod::Tun).unwrap();
         assert_eq!(
             replaced,
             RealPatch {
                 weight: Some(Weight::ONE),
-                forward: Some(ForwardingMethod::Tun)
+                forward: Some(ForwardingMethod::Tun),
+                tunnel: TunnelPatch {
+                    kind: Some(TunnelKind::Gre),
+                    port: Some(6080),
+                    checksum: Some(false)
+                }
             }
         );
     }

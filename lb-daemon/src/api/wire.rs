@@ -1,7 +1,14 @@
 //! What goes over the API socket, both ways, as `docs/api.md` documents it.
 //! The daemon writes these and lbctl reads them; `-j` prints them as they are.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
+
+use crate::config::{
+    model::{self, ForwardingMethod},
+    vocabulary,
+};
 
 /// A virtual service with its reals.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +21,9 @@ pub struct Service {
     pub scheduler: String,
     pub scheduler_flags: Vec<String>,
     pub forward: String,
+    /// Empty where clients' addresses are left alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub masquerade: Vec<IpAddr>,
     pub reals: Vec<Real>,
     pub stats: Stats,
 }
@@ -34,6 +44,9 @@ pub struct Real {
     /// `10.0.0.2:80`.
     pub real: String,
     pub forward: String,
+    /// Under tun alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<Tunnel>,
     pub weight: u32,
     pub effective_weight: u32,
     /// `ready`.
@@ -50,6 +63,46 @@ pub struct Real {
     pub inactive: u32,
     pub persistent: u32,
     pub stats: Stats,
+}
+
+/// How packets for a real under tun are wrapped up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tunnel {
+    /// `ipip`, `gue` or `gre`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Of gue.
+    pub port: u16,
+    pub checksum: bool,
+}
+
+impl Tunnel {
+    /// The tunnel of a real that has one.
+    #[must_use]
+    pub fn of(real: &model::Real) -> Option<Self> {
+        let model::Tunnel {
+            kind,
+            port,
+            checksum,
+        } = real.tunnel;
+        (real.forward == ForwardingMethod::Tun).then(|| Self {
+            kind: kind.name().into(),
+            port,
+            checksum,
+        })
+    }
+}
+
+impl TryFrom<&Tunnel> for model::Tunnel {
+    type Error = String;
+
+    fn try_from(tunnel: &Tunnel) -> Result<Self, String> {
+        Ok(Self {
+            kind: vocabulary::tunnel_kind(&tunnel.kind)?,
+            port: tunnel.port,
+            checksum: tunnel.checksum,
+        })
+    }
 }
 
 /// Counters since the object was made.
@@ -80,7 +133,7 @@ pub struct Status {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {
     pub name: String,
-    /// `native` or `generic`.
+    /// `native`, `generic`, or `detached` while the interface is gone.
     pub mode: String,
 }
 

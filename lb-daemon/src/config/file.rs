@@ -9,6 +9,7 @@
 mod director;
 mod duration;
 mod entry;
+mod prefix;
 mod schema;
 mod sections;
 mod service;
@@ -126,7 +127,7 @@ mod tests {
         assert_eq!(config.capacity.connections, 1_048_576);
         assert_eq!(
             config.timeouts.0,
-            [2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120, 300]
+            [2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120, 300, 900]
         );
         assert_eq!(config.options.icmp_rate, 1000);
         assert!(!config.options.sloppy_tcp && !config.options.reuse_fin_wait);
@@ -367,11 +368,6 @@ mod tests {
                 "service.on_down",
             ),
             (
-                format!("{service}masquerade = ['10.0.0.250']\n"),
-                8,
-                "service.masquerade",
-            ),
-            (
                 format!("{service}scheduler_flags = ['sh-port']\n"),
                 8,
                 "service.scheduler_flags",
@@ -395,13 +391,6 @@ mod tests {
                 format!("{service}[[service.real]]\naddress = '10.0.0.2'\nupper_threshold = 1\n"),
                 10,
                 "service.real.upper_threshold",
-            ),
-            (
-                format!(
-                    "{service}[[service.real]]\naddress = '10.0.0.2'\nforward = 'tun'\ntunnel = {{ type = 'gue' }}\n"
-                ),
-                11,
-                "service.real.tunnel.type",
             ),
             (
                 format!(

@@ -3,12 +3,15 @@
 
 use std::{
     fmt,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     str::FromStr,
 };
 
-pub use lb_common::{connection::ForwardingMethod, scheduler::Scheduler};
+pub use lb_common::{
+    connection::ForwardingMethod, real::TunnelKind, scheduler::Scheduler,
+    tcp_state::ConnectionState,
+};
 use lb_common::{limits::MAX_WEIGHT, wire::protocol};
 
 /// A whole configuration. Services are in the order of the file, each with at
@@ -53,9 +56,9 @@ pub struct Capacity {
 }
 
 /// `[timeouts]`: seconds for each connection state, indexed by
-/// [`lb_common::tcp_state::ConnectionState`].
+/// [`ConnectionState`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts(pub [u32; 12]);
+pub struct Timeouts(pub [u32; ConnectionState::ALL.len()]);
 
 /// `[options]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +67,17 @@ pub struct Options {
     pub reuse_fin_wait: bool,
     /// ICMP messages a second and CPU.
     pub icmp_rate: u32,
+    pub tunnel_sources: TunnelSources,
+}
+
+/// The prefixes that the outer sources of tunnels are taken from, by flow; a
+/// family without one has the address of the egress interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TunnelSources {
+    /// The network's address, all bits behind the prefix 0, and the prefix's
+    /// length.
+    pub v4: Option<(Ipv4Addr, u8)>,
+    pub v6: Option<(Ipv6Addr, u8)>,
 }
 
 /// Transport protocol of a service.
@@ -71,15 +85,19 @@ pub struct Options {
 pub enum Protocol {
     Tcp,
     Udp,
+    Sctp,
 }
 
 impl Protocol {
+    pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Sctp];
+
     /// IP protocol number.
     #[must_use]
     pub const fn number(self) -> u8 {
         match self {
             Self::Tcp => protocol::TCP,
             Self::Udp => protocol::UDP,
+            Self::Sctp => protocol::SCTP,
         }
     }
 
@@ -88,6 +106,7 @@ impl Protocol {
         match number {
             protocol::TCP => Some(Self::Tcp),
             protocol::UDP => Some(Self::Udp),
+            protocol::SCTP => Some(Self::Sctp),
             _ => None,
         }
     }
@@ -98,7 +117,15 @@ impl Protocol {
         match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::Sctp => "sctp",
         }
+    }
+
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|protocol| protocol.name() == name)
     }
 }
 
@@ -125,11 +152,7 @@ impl FromStr for ServiceId {
             format!("{text:?} is not a service: expected tcp:192.0.2.10:80 or udp:[2001:db8::1]:53")
         };
         let (protocol, socket) = text.split_once(':').ok_or_else(error)?;
-        let protocol = match protocol {
-            "tcp" => Protocol::Tcp,
-            "udp" => Protocol::Udp,
-            _ => return Err(error()),
-        };
+        let protocol = Protocol::from_name(protocol).ok_or_else(error)?;
         let socket: SocketAddr = socket.parse().map_err(|_| error())?;
         Ok(Self {
             protocol,
@@ -160,6 +183,9 @@ pub struct Service {
     pub scheduler: Scheduler,
     /// Default for its reals.
     pub forward: ForwardingMethod,
+    /// nat: the addresses that stand in the clients' place towards the reals;
+    /// none: the clients' own.
+    pub masquerade: Vec<IpAddr>,
     /// Unique by [`RealId`].
     pub reals: Vec<Real>,
 }
@@ -170,6 +196,33 @@ pub struct Real {
     pub id: RealId,
     pub weight: Weight,
     pub forward: ForwardingMethod,
+    /// The default unless the method is tun.
+    pub tunnel: Tunnel,
+}
+
+/// How packets for a real under tun are wrapped up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tunnel {
+    pub kind: TunnelKind,
+    /// GUE: the UDP port that the real decapsulates on; else the default.
+    pub port: u16,
+    /// GUE and GRE alone have one.
+    pub checksum: bool,
+}
+
+impl Tunnel {
+    /// IANA has given GUE this port.
+    pub const DEFAULT_PORT: u16 = 6080;
+}
+
+impl Default for Tunnel {
+    fn default() -> Self {
+        Self {
+            kind: TunnelKind::Ipip,
+            port: Self::DEFAULT_PORT,
+            checksum: false,
+        }
+    }
 }
 
 /// A weight from 0 (quiesced) to 65,535.
@@ -194,79 +247,17 @@ impl Weight {
     }
 }
 
-/// Why an object cannot be as asked for. The text names the object.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Invalid(pub String);
-
-impl Service {
-    /// The rules that hold for one service whoever made it.
-    pub fn validate(&self) -> Result<(), Invalid> {
-        let id = self.id;
-        if id.port == 0 {
-            return Err(Invalid(format!(
-                "service {id}: port 0 needs persistence, which is not supported yet"
-            )));
-        }
-        if id.address.is_ipv6() {
-            return Err(Invalid(format!(
-                "service {id}: IPv6 services are not supported yet"
-            )));
-        }
-        if id.address.is_unspecified() || id.address.is_multicast() {
-            return Err(Invalid(format!("service {id}: not a unicast address")));
-        }
-        let limit = lb_common::limits::MAX_REALS_PER_SERVICE as usize;
-        if self.reals.len() > limit {
-            return Err(Invalid(format!("service {id}: more than {limit} reals")));
-        }
-        for (i, real) in self.reals.iter().enumerate() {
-            if self.reals[..i].iter().any(|other| other.id == real.id) {
-                return Err(Invalid(format!(
-                    "service {id}: real {} is listed twice",
-                    real.id
-                )));
-            }
-            real.validate(id)?;
-        }
-        Ok(())
-    }
-}
-
-impl Real {
-    /// The rules that hold for one real of the service `of`.
-    pub fn validate(&self, of: ServiceId) -> Result<(), Invalid> {
-        let id = self.id;
-        let at = format!("service {of}: real {id}");
-        if id.address.is_ipv6() {
-            return Err(Invalid(format!("{at}: IPv6 reals are not supported yet")));
-        }
-        if id.address.is_unspecified() || id.address.is_multicast() || id.address.is_loopback() {
-            return Err(Invalid(format!(
-                "{at}: not a unicast address of another host"
-            )));
-        }
-        if id.port == 0 {
-            return Err(Invalid(format!("{at}: port 0")));
-        }
-        if self.forward != ForwardingMethod::Nat && id.port != of.port {
-            let method = self.forward.name();
-            return Err(Invalid(format!(
-                "{at}: {method} cannot change the port (the service's is {}); use nat or leave the port out",
-                of.port
-            )));
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn services_are_named_as_on_the_command_line() {
-        for text in ["tcp:192.0.2.10:80", "udp:[2001:db8::1]:53"] {
+        for text in [
+            "tcp:192.0.2.10:80",
+            "udp:[2001:db8::1]:53",
+            "sctp:192.0.2.10:2905",
+        ] {
             assert_eq!(text.parse::<ServiceId>().unwrap().to_string(), text);
         }
         for text in [

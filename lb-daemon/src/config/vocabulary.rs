@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use super::model::{ForwardingMethod, Protocol, Scheduler, ServiceId};
+use super::model::{ForwardingMethod, Protocol, Scheduler, ServiceId, TunnelKind};
 
 /// Ends every refusal of something that the contract has and this version
 /// does not.
@@ -17,10 +17,6 @@ const SCHEDULERS: [&str; 14] = [
 
 /// What a service without a scheduler gets, by the contract.
 pub const DEFAULT_SCHEDULER: &str = "wlc";
-
-const FORWARDING_METHODS: [&str; 4] = ["dr", "nat", "tun", "local"];
-
-const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
 
 /// The scheduler called `word`.
 pub fn scheduler(word: &str) -> Result<Scheduler, String> {
@@ -46,23 +42,22 @@ pub fn default_scheduler() -> Result<Scheduler, String> {
 
 /// The forwarding method called `word`.
 pub fn forwarding_method(word: &str) -> Result<ForwardingMethod, String> {
-    match word {
-        "dr" => Ok(ForwardingMethod::Dr),
-        "nat" => Ok(ForwardingMethod::Nat),
-        "tun" => Ok(ForwardingMethod::Tun),
-        "local" => Err(format!("local is {NOT_SUPPORTED_YET}")),
-        _ => Err(unknown("forwarding method", word, &FORWARDING_METHODS)),
-    }
+    ForwardingMethod::from_name(word).ok_or_else(|| {
+        let names = ForwardingMethod::ALL.map(ForwardingMethod::name);
+        unknown("forwarding method", word, &names)
+    })
+}
+
+/// The encapsulation called `word`.
+pub fn tunnel_kind(word: &str) -> Result<TunnelKind, String> {
+    TunnelKind::from_name(word)
+        .ok_or_else(|| unknown("tunnel type", word, &TunnelKind::ALL.map(TunnelKind::name)))
 }
 
 /// The protocol called `word`.
 pub fn protocol(word: &str) -> Result<Protocol, String> {
-    match word {
-        "tcp" => Ok(Protocol::Tcp),
-        "udp" => Ok(Protocol::Udp),
-        "sctp" => Err(format!("sctp is {NOT_SUPPORTED_YET}")),
-        _ => Err(unknown("protocol", word, &PROTOCOLS)),
-    }
+    Protocol::from_name(word)
+        .ok_or_else(|| unknown("protocol", word, &Protocol::ALL.map(Protocol::name)))
 }
 
 /// A service's `name`. It has no colon, so it is never taken for a
@@ -80,11 +75,17 @@ pub fn service_name(word: &str) -> Result<String, String> {
 /// A service as the command line names it, by identity.
 pub fn service_id(text: &str) -> Result<ServiceId, String> {
     match text.split_once(':') {
-        Some((kind @ ("fwmark" | "fwmark6" | "sctp"), _)) => {
+        Some((kind @ ("fwmark" | "fwmark6"), _)) => {
             Err(format!("{text}: {kind} services are {NOT_SUPPORTED_YET}"))
         }
         _ => text.parse(),
     }
+}
+
+/// An IP address without a zone.
+pub fn address(text: &str) -> Result<IpAddr, String> {
+    text.parse()
+        .map_err(|_| format!("{text:?} is not an IP address"))
 }
 
 /// A real as the command line names it: `10.0.0.2:80`, `[2001:db8::2]:80`, or
@@ -212,11 +213,8 @@ mod tests {
             error,
             "fwmark:80: fwmark services are not supported yet by this version"
         );
-        assert!(
-            service_id("sctp:192.0.2.10:80")
-                .unwrap_err()
-                .contains("sctp services")
-        );
-        assert!(service_id("tcp:192.0.2.10:80").is_ok());
+        for text in ["tcp:192.0.2.10:80", "sctp:[2001:db8::1]:2905"] {
+            assert!(service_id(text).is_ok(), "{text}");
+        }
     }
 }

@@ -1,24 +1,29 @@
-//! Attaching the program to interfaces, by links that are pinned, so that
-//! packets go on when the daemon does not.
+//! The interfaces that the program is on, by links that are pinned, so that
+//! packets go on when the daemon does not; and what becomes of one that is
+//! deleted and made again.
 
 use std::path::{Path, PathBuf};
 
 use aya::programs::{
-    ProgramError, Xdp, XdpMode as AyaMode,
-    links::{FdLink, LinkError, PinnedLink},
+    ProgramError, Xdp,
+    links::{FdLink, PinnedLink},
     xdp::XdpLink,
 };
 use nix::net::if_::if_nametoindex;
 
-use super::{DataPlaneError, error::reason, pinned::PinDir};
+use super::{DataPlaneError, device, error::reason, pinned::PinDir, syscall::pinned_link_ifindex};
 use crate::config::model::XdpMode;
 
-/// An interface with the program on it.
+pub use super::attempt::{attach, check_interface};
+
+/// An interface with the program on it, or that had it.
 #[derive(Debug)]
 pub struct Attachment {
     pub interface: String,
+    /// Why it is in generic mode, where `auto` found that.
+    pub remark: Option<String>,
     /// `native` or `generic`.
-    pub mode: &'static str,
+    mode: &'static str,
     link: Link,
 }
 
@@ -30,127 +35,177 @@ enum Link {
     Adopted(PathBuf),
     /// Ours, and pinned: the pin is what holds it.
     Pinned,
+    /// Lost with its interface.
+    Lost,
 }
 
-/// Checks that an interface exists.
-pub fn check_interface(name: &str) -> Result<(), DataPlaneError> {
-    if_nametoindex(name)
-        .map(drop)
-        .map_err(|_| DataPlaneError::NoInterface {
-            name: name.to_owned(),
-        })
+/// What has become of an attachment.
+#[derive(Debug)]
+pub enum News {
+    /// The interface is gone: deleted, or renamed.
+    Gone,
+    /// It is back, with the program.
+    Back,
+    /// It is back, and cannot have the program.
+    Refused(DataPlaneError),
 }
 
-/// Attaches `program` to one interface. In [`XdpMode::Auto`] a driver that
-/// cannot run it natively gets it in generic mode, with a warning.
-pub fn attach(
-    program: &mut Xdp,
-    name: &str,
-    mode: XdpMode,
-) -> Result<(FdLink, &'static str, Option<String>), DataPlaneError> {
-    check_interface(name)?;
-    match mode {
-        XdpMode::Native => Ok((
-            try_attach(program, name, AyaMode::Driver, "native")?,
-            "native",
-            None,
-        )),
-        XdpMode::Generic => Ok((
-            try_attach(program, name, AyaMode::Skb, "generic")?,
-            "generic",
-            None,
-        )),
-        XdpMode::Auto => match try_attach(program, name, AyaMode::Driver, "native") {
-            Ok(link) => Ok((link, "native", None)),
-            Err(DataPlaneError::Attach { reason, .. }) => {
-                let link = try_attach(program, name, AyaMode::Skb, "generic")?;
-                let warning = format!(
-                    "interface {name}: its driver does not run XDP natively ({reason}); generic mode is slower"
-                );
-                Ok((link, "generic", Some(warning)))
-            }
-            Err(error) => Err(error),
-        },
-    }
-}
-
-fn try_attach(
-    program: &mut Xdp,
-    name: &str,
-    mode: AyaMode,
-    mode_name: &'static str,
-) -> Result<FdLink, DataPlaneError> {
-    let failed = |error: ProgramError| match os_error(&error) {
-        Some(libc::EBUSY | libc::EEXIST) => DataPlaneError::Busy {
-            name: name.to_owned(),
-        },
-        Some(libc::EPERM) => DataPlaneError::Privilege(reason(&error)),
-        _ => DataPlaneError::Attach {
-            name: name.to_owned(),
-            mode: mode_name,
-            reason: reason(&error),
-        },
-    };
-    let id = program.attach(name, mode).map_err(failed)?;
-    let link = program.take_link(id).map_err(failed)?;
-    FdLink::try_from(link).map_err(|error: LinkError| DataPlaneError::Attach {
-        name: name.to_owned(),
-        mode: mode_name,
-        reason: format!("the kernel made no link: {error}"),
-    })
-}
-
-fn os_error(error: &ProgramError) -> Option<i32> {
-    let mut source: Option<&dyn std::error::Error> = Some(error);
-    while let Some(inner) = source {
-        if let Some(io) = inner.downcast_ref::<std::io::Error>() {
-            return io.raw_os_error();
+impl Attachment {
+    /// `native`, `generic` or, for an interface that is gone, `detached`.
+    #[must_use]
+    pub fn mode(&self) -> &'static str {
+        if self.is_lost() {
+            "detached"
+        } else {
+            self.mode
         }
-        source = inner.source();
     }
-    None
+
+    /// Whether the interface is gone, or back without the program.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        matches!(self.link, Link::Lost)
+    }
+
+    /// Looks whether the interface is still there with the program, and puts
+    /// the program on it again if it was deleted and is back.
+    pub fn revisit(&mut self, pins: &PinDir, program: &mut Xdp, mode: XdpMode) -> Vec<News> {
+        let path = pins.link_path(&self.interface, self.mode);
+        let held = pinned_link_ifindex(&path).unwrap_or(0);
+        let present = if_nametoindex(self.interface.as_str()).ok();
+        let was_lost = self.is_lost();
+        if held != 0 && present == Some(held) {
+            self.link = Link::Pinned;
+            return was_lost.then_some(News::Back).into_iter().collect();
+        }
+        self.link = Link::Lost;
+        let gone = (!was_lost).then_some(News::Gone);
+        let outcome = present.map(|_| match self.attach_again(pins, program, mode) {
+            Ok(()) => News::Back,
+            Err(error) => News::Refused(error),
+        });
+        gone.into_iter().chain(outcome).collect()
+    }
+
+    fn attach_again(
+        &mut self,
+        pins: &PinDir,
+        program: &mut Xdp,
+        mode: XdpMode,
+    ) -> Result<(), DataPlaneError> {
+        unpin_all(pins, &self.interface)?;
+        let stays_generic = mode == XdpMode::Auto && self.mode == "generic";
+        let mode = if stays_generic {
+            XdpMode::Generic
+        } else {
+            mode
+        };
+        let (link, mode, remark) = attach(program, &self.interface, mode)?;
+        let path = pins.link_path(&self.interface, mode);
+        link.pin(&path).map_err(|error| pin_error(&path, error))?;
+        (self.link, self.mode) = (Link::Pinned, mode);
+        if !stays_generic {
+            self.remark = remark;
+        }
+        Ok(())
+    }
 }
 
 /// Finds the links of an earlier daemon and attaches what is new. Nothing
-/// that forwards has changed afterwards; dropping the result undoes it.
+/// that forwards has changed afterwards; dropping the result undoes it. An
+/// interface of `running` may be gone at the moment.
 pub fn prepare(
     pins: &PinDir,
     program: &mut Xdp,
     interfaces: &[String],
     mode: XdpMode,
-) -> Result<(Vec<Attachment>, Vec<String>), DataPlaneError> {
+    running: &[Attachment],
+) -> Result<Vec<Attachment>, DataPlaneError> {
+    let former = |name: &str| running.iter().find(|former| former.interface == name);
     for name in interfaces {
-        check_interface(name)?;
+        match check_interface(name) {
+            Err(DataPlaneError::NoInterface { .. }) if former(name).is_some() => {}
+            outcome => outcome?,
+        }
     }
     let pinned = pins.links();
-    let (mut attachments, mut warnings) = (Vec::new(), Vec::new());
+    let mut attachments = Vec::new();
     for name in interfaces {
         let adopted = pinned.iter().find(|(link_name, link_mode, path)| {
-            link_name == name && suits(link_mode, mode) && is_attached(path)
+            link_name == name && suits(link_mode, mode) && is_attached(path, name)
         });
-        let attachment = if let Some((_, mode, path)) = adopted {
-            Attachment {
-                interface: name.clone(),
-                mode,
-                link: Link::Adopted(path.clone()),
-            }
+        let former = former(name);
+        let (link, mode, remark) = if let Some((_, link_mode, path)) = adopted {
+            let remark = match former {
+                Some(former) => former.remark.clone(),
+                None => found_before(name, mode, link_mode),
+            };
+            (Link::Adopted(path.clone()), *link_mode, remark)
+        } else if let Some(former) = former
+            && if_nametoindex(name.as_str()).is_err()
+        {
+            (Link::Lost, former.mode, None)
         } else {
             // A link in the other mode, or of an interface that was deleted
             // and made again, is in the way.
-            for (_, _, path) in pinned.iter().filter(|(link_name, ..)| link_name == name) {
-                unpin(path)?;
-            }
-            let (link, mode, warning) = attach(program, name, mode)?;
-            warnings.extend(warning);
-            Attachment {
-                interface: name.clone(),
-                mode,
-                link: Link::New(link),
-            }
+            unpin_all(pins, name)?;
+            let (link, mode, remark) = attach(program, name, mode)?;
+            (Link::New(link), mode, remark)
         };
-        attachments.push(attachment);
+        attachments.push(Attachment {
+            interface: name.clone(),
+            remark,
+            mode,
+            link,
+        });
     }
-    Ok((attachments, warnings))
+    if mode == XdpMode::Auto {
+        follow_generic(program, &mut attachments)?;
+    }
+    Ok(attachments)
+}
+
+/// An interface without native XDP does not send what another one has received
+/// natively either (`__xdp_enqueue`, kernel/bpf/devmap.c, Linux 6.1): where
+/// packets may leave by such a one, what is new gets the program in generic mode
+/// too. What is in native mode already stays there, since a change interrupts.
+fn follow_generic(program: &mut Xdp, attachments: &mut [Attachment]) -> Result<(), DataPlaneError> {
+    let is_new_native = |a: &Attachment| a.mode == "native" && matches!(a.link, Link::New(_));
+    if !attachments.iter().any(is_new_native) || attachments.iter().all(|a| a.mode == "native") {
+        return Ok(());
+    }
+    // Not known: none is, and each keeps its mode.
+    let ways_out = device::ways_out().unwrap_or_default();
+    let index = |a: &Attachment| if_nametoindex(a.interface.as_str()).unwrap_or(0);
+    let Some(first) = attachments
+        .iter()
+        .find(|a| a.mode == "generic" && ways_out.contains(&index(a)))
+        .map(|a| a.interface.clone())
+    else {
+        return Ok(());
+    };
+    for attachment in attachments.iter_mut().filter(|a| is_new_native(a)) {
+        let name = &attachment.interface;
+        let remark = format!(
+            "interface {name}: generic mode, since {first} could not send what it receives natively"
+        );
+        // Detached before it can be attached in the other mode.
+        attachment.link = Link::Lost;
+        let (link, mode, _) = attach(program, name, XdpMode::Generic)?;
+        (attachment.link, attachment.mode) = (Link::New(link), mode);
+        attachment.remark = Some(remark);
+    }
+    Ok(())
+}
+
+/// An earlier daemon's reasons are not known to this one.
+fn found_before(name: &str, mode: XdpMode, link_mode: &str) -> Option<String> {
+    (mode == XdpMode::Auto && link_mode == "generic").then(|| {
+        format!(
+            "interface {name}: generic mode, which an earlier start found; \
+             `lbd unload` and a start look anew"
+        )
+    })
 }
 
 fn suits(link_mode: &str, mode: XdpMode) -> bool {
@@ -161,9 +216,10 @@ fn suits(link_mode: &str, mode: XdpMode) -> bool {
     }
 }
 
-/// Whether a pinned link still has its interface.
-fn is_attached(path: &Path) -> bool {
-    super::syscall::pinned_link_ifindex(path).is_ok_and(|index| index != 0)
+/// Whether a pinned link is on the interface that has its name.
+fn is_attached(path: &Path, name: &str) -> bool {
+    let held = pinned_link_ifindex(path).unwrap_or(0);
+    held != 0 && if_nametoindex(name) == Ok(held)
 }
 
 /// Puts this daemon's program into adopted links, pins the new ones, and
@@ -186,6 +242,7 @@ pub fn commit(
                 Link::Pinned
             }
             Link::Pinned => Link::Pinned,
+            Link::Lost => Link::Lost,
         };
     }
     for (name, _, path) in pins.links() {
@@ -209,6 +266,14 @@ fn replace(program: &mut Xdp, attachment: &Attachment, path: &Path) -> Result<()
     let id = program.attach_to_link(link).map_err(failed)?;
     // The program's own handle of the link; the pin keeps it attached.
     program.take_link(id).map(drop).map_err(failed)
+}
+
+/// Detaches whatever is pinned under an interface's name.
+fn unpin_all(pins: &PinDir, name: &str) -> Result<(), DataPlaneError> {
+    let pinned = pins.links().into_iter();
+    pinned
+        .filter(|(link_name, ..)| link_name == name)
+        .try_for_each(|(_, _, path)| unpin(&path))
 }
 
 /// Detaches what is pinned at `path`.

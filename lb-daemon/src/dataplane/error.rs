@@ -28,6 +28,15 @@ pub enum DataPlaneError {
          `lbd unload` with its own configuration removes it"
     )]
     Mismatch { path: PathBuf, difference: String },
+    #[error(
+        "the data plane pinned under {path} does not match this lbd: its map ABI is {found}, ours is {ours}; it goes \
+         on forwarding; `unload` of the lbd that made it removes it"
+    )]
+    OtherAbi {
+        path: PathBuf,
+        found: u32,
+        ours: u32,
+    },
     #[error("program {name}: {source}")]
     Program {
         name: String,
@@ -51,10 +60,12 @@ pub enum DataPlaneError {
     #[error("interface {name} does not exist")]
     NoInterface { name: String },
     #[error(
-        "interface {name}: another XDP program is attached; end the program that holds it, or, if none does, \
-         `ip link set dev {name} xdp off` (or `xdpgeneric off`)"
+        "interface {name}: another XDP program is attached: {program}; end the program that holds it, or, if none \
+         does, `ip link set dev {name} xdp off` (or `xdpgeneric off`)"
     )]
-    Busy { name: String },
+    Busy { name: String, program: String },
+    #[error("interface {name} belongs to bond {bond}: give lbd {bond} instead")]
+    BondPort { name: String, bond: String },
     #[error("interface {name}: cannot attach in {mode} mode: {reason}")]
     Attach {
         name: String,

@@ -9,12 +9,14 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use lb_common::{
-    abi::{Event, Scratch, Settings, map, program, stage},
+    abi::{Event, Scratch, Settings, map, stage},
     connection::Connection,
-    flow::FlowKeyV4,
-    real::{NextHop, RealCounts, RealServer},
+    flow::{FlowKeyV4, FlowKeyV6},
+    fragment::{FragmentKey, FragmentVerdict},
+    limits::FRAGMENTED_DATAGRAMS,
+    real::{Egress, NextHop, Pool, RealCounts, RealServer},
     scheduler::Scheduler,
-    service::{Plan, ServiceKey},
+    service::{AddressKey, Plan, ServiceKey},
     stats::RealStats,
     verdict::DROP_SLOTS,
 };
@@ -30,10 +32,13 @@ const PLAN_WORDS_PER_REAL: u32 = 64;
 /// Plans beyond two a service, for those that wait to be reused.
 const SPARE_PLANS: u32 = 64;
 const EVENTS_BYTES: u32 = 64 * 1024;
+/// VLAN interfaces: as many as one port can have (IEEE 802.1Q).
+const PORTS: u32 = 4096;
 
 /// Entries of each map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
+    /// For each family.
     pub connections: u32,
     pub services: u32,
     pub reals: u32,
@@ -82,10 +87,17 @@ impl Sizes {
                 max_entries,
             }
         }
-        use MapType::{Array, Hash, PerCpuArray};
+        use MapType::{Array, Hash, LruHash, PerCpuArray};
+        // At most one for each service and one for each real.
+        let addresses = self.services.saturating_add(self.reals);
         vec![
             layout::<FlowKeyV4, Connection>(map::CONNECTIONS_V4, Hash, self.connections),
+            layout::<FlowKeyV6, Connection>(map::CONNECTIONS_V6, Hash, self.connections),
+            layout::<FragmentKey, FragmentVerdict>(map::FRAGMENTS, LruHash, FRAGMENTED_DATAGRAMS),
             layout::<ServiceKey, u32>(map::SERVICES, Hash, self.services),
+            layout::<AddressKey, u32>(map::ADDRESSES, Hash, addresses),
+            layout::<u32, Pool>(map::MASQUERADE, Hash, self.services),
+            layout::<u32, Egress>(map::PORTS, Hash, PORTS),
             layout::<u32, u64>(map::CURRENT_PLANS, Array, self.services),
             layout::<u32, RealStats>(map::SERVICE_STATS, Array, self.services),
             layout::<u32, Plan>(map::PLANS, Array, self.plans),
@@ -115,8 +127,9 @@ pub struct Loaded {
     pub tables: Tables,
     /// Requests from the programs ([`Event`]).
     pub events: RingBuf<MapData>,
-    /// The connection table, for walks.
-    pub connections: MapData,
+    /// The connection tables, for walks.
+    pub connections_v4: MapData,
+    pub connections_v6: MapData,
     /// True when the maps were there already.
     pub adopted: bool,
 }
@@ -168,14 +181,14 @@ impl Programs {
         let tables = tables(&mut ebpf)?;
         let stages = typed(&mut ebpf, map::STAGES)?;
         let events = typed(&mut ebpf, map::EVENTS)?;
-        let Map::HashMap(connections) = take(&mut ebpf, map::CONNECTIONS_V4)? else {
-            return Err(DataPlaneError::Missing(map::CONNECTIONS_V4.to_owned()));
-        };
+        let connections_v4 = hash_map(&mut ebpf, map::CONNECTIONS_V4)?;
+        let connections_v6 = hash_map(&mut ebpf, map::CONNECTIONS_V6)?;
         Ok(Loaded {
             programs: Self { ebpf, stages },
             tables,
             events,
-            connections,
+            connections_v4,
+            connections_v6,
             adopted,
         })
     }
@@ -183,11 +196,7 @@ impl Programs {
     /// Puts every stage's program into the program array.
     pub fn set_stages(&mut self) -> Result<(), DataPlaneError> {
         let schedulers = Scheduler::ALL.iter().map(|s| (*s as u32, s.program()));
-        let stages = [
-            (stage::CONNECT, program::CONNECT),
-            (stage::ICMP_REPLY, program::ICMP_REPLY),
-        ];
-        for (index, name) in schedulers.chain(stages) {
+        for (index, name) in schedulers.chain(stage::ALL) {
             let fd = self.fd(name)?;
             self.stages
                 .set(index, &fd, 0)
@@ -275,6 +284,13 @@ fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, DataPlaneError> {
         .ok_or_else(|| DataPlaneError::Missing(format!("map {name}")))
 }
 
+fn hash_map(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, DataPlaneError> {
+    match take(ebpf, name)? {
+        Map::HashMap(data) => Ok(data),
+        _ => Err(DataPlaneError::Missing(format!("hash map {name}"))),
+    }
+}
+
 fn typed<T: TryFrom<Map, Error = aya::maps::MapError>>(
     ebpf: &mut Ebpf,
     name: &'static str,
@@ -285,6 +301,9 @@ fn typed<T: TryFrom<Map, Error = aya::maps::MapError>>(
 fn tables(ebpf: &mut Ebpf) -> Result<Tables, DataPlaneError> {
     Ok(Tables {
         services: typed(ebpf, map::SERVICES)?,
+        addresses: typed(ebpf, map::ADDRESSES)?,
+        masquerade: typed(ebpf, map::MASQUERADE)?,
+        ports: typed(ebpf, map::PORTS)?,
         current_plans: typed::<Array<_, _>>(ebpf, map::CURRENT_PLANS)?,
         plans: typed(ebpf, map::PLANS)?,
         plan_words: typed(ebpf, map::PLAN_WORDS)?,

@@ -2,12 +2,18 @@
 //! access. Nothing here decides anything; `reconcile` does.
 
 pub mod attach;
+mod attempt;
 pub mod bpffs;
+mod device;
 pub mod error;
+mod features;
 pub mod load;
+mod netlink;
 pub mod object;
+mod offload;
 pub mod pinned;
 pub mod privilege;
+pub mod survey;
 pub mod sweep;
 mod syscall;
 pub mod tables;

@@ -124,9 +124,10 @@ impl PinDir {
             if let Some(version) = version
                 && version != ABI_VERSION
             {
-                return Err(DataPlaneError::Mismatch {
+                return Err(DataPlaneError::OtherAbi {
                     path: self.root.join(name),
-                    difference: format!("its map ABI is {version}, ours is {ABI_VERSION}"),
+                    found: version,
+                    ours: ABI_VERSION,
                 });
             }
         }
@@ -191,7 +192,7 @@ impl PinDir {
 /// The key that says how many entries a map has.
 fn capacity_key(map_name: &str) -> Option<&'static str> {
     match map_name {
-        map::CONNECTIONS_V4 => Some("capacity.connections"),
+        map::CONNECTIONS_V4 | map::CONNECTIONS_V6 => Some("capacity.connections"),
         map::SERVICES => Some("capacity.services"),
         map::REALS => Some("capacity.reals"),
         _ => None,
@@ -204,4 +205,31 @@ fn entries(path: &Path) -> Vec<String> {
     };
     dir.filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_plane_of_another_abi_is_named_and_left_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let pins = PinDir::open(root.path()).unwrap();
+        fs::create_dir(pins.path()).unwrap();
+        fs::create_dir(root.path().join("vault")).unwrap();
+        assert!(pins.check_other_versions().is_ok());
+
+        let other = root.path().join(format!("v{}", ABI_VERSION - 1));
+        fs::create_dir(&other).unwrap();
+        let error = pins.check_other_versions().unwrap_err().to_string();
+        let expected = format!(
+            "the data plane pinned under {} does not match this lbd: its map ABI is {}, ours is {ABI_VERSION}; it goes \
+             on forwarding; `unload` of the lbd that made it removes it",
+            other.display(),
+            ABI_VERSION - 1
+        );
+        assert_eq!(error, expected);
+        pins.clear().unwrap();
+        assert!(other.exists() && !pins.path().exists());
+    }
 }

@@ -13,7 +13,7 @@ use std::{
     path::Path,
 };
 
-use lb_common::{connection::Connection, flow::FlowKeyV4};
+use aya::Pod;
 
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_PROG_TEST_RUN: libc::c_long = 10;
@@ -99,14 +99,14 @@ fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<libc::c_long> {
 /// Where a walk of a hash map stands; `None` starts one.
 pub(super) type Position = Option<u32>;
 
-/// Looks up the next entries of the connection table into `keys` and
+/// Looks up the next entries of a hash map of `K` and `V` into `keys` and
 /// `values`, which have the same length. Returns how many there are and
 /// where to go on; no position: that was the end.
-pub(super) fn lookup_batch(
+pub(super) fn lookup_batch<K: Pod, V: Pod>(
     map: BorrowedFd<'_>,
     position: Position,
-    keys: &mut [MaybeUninit<FlowKeyV4>],
-    values: &mut [MaybeUninit<Connection>],
+    keys: &mut [MaybeUninit<K>],
+    values: &mut [MaybeUninit<V>],
 ) -> io::Result<(usize, Position)> {
     let mut next = 0u32;
     let mut attr = BatchAttr {

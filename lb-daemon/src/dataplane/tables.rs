@@ -1,11 +1,14 @@
 //! Typed access to the maps. Every write is one element; the order of writes
 //! is `reconcile::apply`'s business.
 
-use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuValues};
+use aya::{
+    Pod,
+    maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuValues},
+};
 use lb_common::{
     abi::{Settings, map},
-    real::{NextHop, RealCounts, RealServer},
-    service::{Plan, ServiceKey},
+    real::{Egress, NextHop, Pool, RealCounts, RealServer},
+    service::{AddressKey, Plan, ServiceKey},
     stats::RealStats,
     verdict::{DROP_SLOTS, DropReason, ICMP_SUPPRESSED_SLOT},
 };
@@ -15,6 +18,9 @@ use super::DataPlaneError;
 /// The maps that the daemon writes and reads.
 pub struct Tables {
     pub(super) services: HashMap<MapData, ServiceKey, u32>,
+    pub(super) addresses: HashMap<MapData, AddressKey, u32>,
+    pub(super) masquerade: HashMap<MapData, u32, Pool>,
+    pub(super) ports: HashMap<MapData, u32, Egress>,
     pub(super) current_plans: Array<MapData, u64>,
     pub(super) plans: Array<MapData, Plan>,
     pub(super) plan_words: Array<MapData, u32>,
@@ -33,13 +39,32 @@ fn named(name: &'static str) -> impl FnOnce(MapError) -> DataPlaneError {
     move |source| DataPlaneError::Map { name, source }
 }
 
+/// Every entry of a hash map.
+fn entries<K: Pod, V: Pod>(
+    map: &HashMap<MapData, K, V>,
+    name: &'static str,
+) -> Result<Vec<(K, V)>> {
+    map.iter()
+        .collect::<std::result::Result<_, _>>()
+        .map_err(named(name))
+}
+
+/// Removing what is not there is not an error: `apply` may be repeated.
+fn remove<K: Pod, V: Pod>(
+    map: &mut HashMap<MapData, K, V>,
+    key: &K,
+    name: &'static str,
+) -> Result<()> {
+    match map.remove(key) {
+        Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+        Err(error) => Err(named(name)(error)),
+    }
+}
+
 impl Tables {
     /// Every bound service with its slot.
     pub fn services(&self) -> Result<Vec<(ServiceKey, u32)>> {
-        self.services
-            .iter()
-            .collect::<std::result::Result<_, _>>()
-            .map_err(named(map::SERVICES))
+        entries(&self.services, map::SERVICES)
     }
 
     pub fn bind_service(&mut self, key: ServiceKey, slot: u32) -> Result<()> {
@@ -48,12 +73,58 @@ impl Tables {
             .map_err(named(map::SERVICES))
     }
 
-    /// Unbinding what is not bound is not an error: `apply` may be repeated.
     pub fn unbind_service(&mut self, key: &ServiceKey) -> Result<()> {
-        match self.services.remove(key) {
-            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
-            Err(error) => Err(named(map::SERVICES)(error)),
+        remove(&mut self.services, key, map::SERVICES)
+    }
+
+    /// The addresses that the programs know, with their roles.
+    pub fn addresses(&self) -> Result<Vec<AddressKey>> {
+        let keys = self.addresses.keys();
+        keys.collect::<std::result::Result<_, _>>()
+            .map_err(named(map::ADDRESSES))
+    }
+
+    pub fn add_address(&mut self, key: AddressKey) -> Result<()> {
+        self.addresses
+            .insert(key, 1, 0)
+            .map_err(named(map::ADDRESSES))
+    }
+
+    pub fn remove_address(&mut self, key: &AddressKey) -> Result<()> {
+        remove(&mut self.addresses, key, map::ADDRESSES)
+    }
+
+    /// The pools of masquerading services, by service slot.
+    pub fn pools(&self) -> Result<Vec<(u32, Pool)>> {
+        entries(&self.masquerade, map::MASQUERADE)
+    }
+
+    pub fn set_pool(&mut self, service: u32, pool: Pool) -> Result<()> {
+        self.masquerade
+            .insert(service, pool, 0)
+            .map_err(named(map::MASQUERADE))
+    }
+
+    pub fn remove_pool(&mut self, service: u32) -> Result<()> {
+        remove(&mut self.masquerade, &service, map::MASQUERADE)
+    }
+
+    /// Makes `PORTS` hold these interfaces, by index, and no others.
+    pub fn set_ports(&mut self, egresses: &std::collections::HashMap<u32, Egress>) -> Result<()> {
+        let found = entries(&self.ports, map::PORTS)?;
+        for (ifindex, egress) in egresses {
+            if !found.contains(&(*ifindex, *egress)) {
+                self.ports
+                    .insert(*ifindex, *egress, 0)
+                    .map_err(named(map::PORTS))?;
+            }
         }
+        for (ifindex, _) in found {
+            if !egresses.contains_key(&ifindex) {
+                remove(&mut self.ports, &ifindex, map::PORTS)?;
+            }
+        }
+        Ok(())
     }
 
     pub fn current_plan(&self, service: u32) -> Result<u32> {
@@ -166,6 +237,10 @@ impl Tables {
             .iter()
             .collect::<std::result::Result<_, _>>()
             .map_err(named(map::NEXT_HOPS))
+    }
+
+    pub fn next_hop(&self, slot: u32) -> Result<NextHop> {
+        self.next_hops.get(&slot, 0).map_err(named(map::NEXT_HOPS))
     }
 
     pub fn set_next_hop(&mut self, slot: u32, hop: NextHop) -> Result<()> {

@@ -1,21 +1,22 @@
 //! `lbd decap`, the real servers' half of tun: an XDP program that takes the
-//! outer header off IPIP and IP6IP6 packets, for kernels and containers
-//! without the ipip device. In the foreground; it detaches when it ends.
+//! outer headers off packets in IP, GRE or GUE, for kernels and containers
+//! without those devices. In the foreground; it detaches when it ends.
 
-use std::net::IpAddr;
+mod network;
+mod program;
 
 use anyhow::{Context as _, Result};
-use aya::{
-    EbpfLoader,
-    maps::lpm_trie::{Key, LpmTrie},
-    programs::Xdp,
-};
+use lb_common::wire::gue;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
+pub use self::{
+    network::Network,
+    program::{Counts, Decapsulator},
+};
 use crate::{
     config::model::XdpMode,
-    dataplane::{DataPlaneError, attach, object, privilege::check_privilege},
+    dataplane::{attach, privilege::check_privilege},
 };
 
 /// What `lbd decap` takes.
@@ -27,43 +28,17 @@ pub struct Args {
     /// Accept outer sources in this network only: the directors' (repeatable).
     #[arg(long, value_name = "CIDR", value_parser = Network::parse)]
     pub from: Vec<Network>,
+    /// A UDP port that GUE comes to (repeatable).
+    #[arg(
+        long,
+        value_name = "PORT",
+        default_values_t = [gue::PORT],
+        value_parser = clap::value_parser!(u16).range(1..),
+    )]
+    pub gue_port: Vec<u16>,
     /// auto: native, else generic; native; generic.
     #[arg(long, value_name = "MODE", default_value = "auto", value_parser = parse_mode)]
     pub xdp_mode: XdpMode,
-}
-
-/// An address with a prefix length, both within bounds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    address: IpAddr,
-    prefix: u8,
-}
-
-impl Network {
-    /// `10.0.0.0/24`, or an address alone.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let error = || format!("{text:?} is not a network such as 10.0.0.0/24 or 2001:db8::/32");
-        let (address, prefix) = text
-            .split_once('/')
-            .map_or((text, None), |(a, p)| (a, Some(p)));
-        let address: IpAddr = address.parse().map_err(|_| error())?;
-        let longest = if address.is_ipv4() { 32 } else { 128 };
-        let prefix = prefix
-            .map_or(Ok(longest), str::parse)
-            .map_err(|_| error())?;
-        if prefix > longest {
-            return Err(error());
-        }
-        Ok(Self { address, prefix })
-    }
-
-    /// The key of the allow list, in which IPv4 networks are mapped ones.
-    fn key(self) -> Key<[u8; 16]> {
-        match self.address {
-            IpAddr::V4(v4) => Key::new(96 + u32::from(self.prefix), v4.to_ipv6_mapped().octets()),
-            IpAddr::V6(v6) => Key::new(u32::from(self.prefix), v6.octets()),
-        }
-    }
 }
 
 fn parse_mode(text: &str) -> Result<XdpMode, String> {
@@ -75,25 +50,17 @@ fn parse_mode(text: &str) -> Result<XdpMode, String> {
     }
 }
 
-/// Attaches and waits for the end.
+/// Attaches and waits for the end; SIGUSR1 has the counts logged meanwhile.
 pub async fn run(args: Args) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("watch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("watch SIGINT")?;
+    let mut report = signal(SignalKind::user_defined1()).context("watch SIGUSR1")?;
     check_privilege()?;
-    let mut ebpf = EbpfLoader::new()
-        .load(object::DECAP)
-        .context("load the decapsulator")?;
-    allow(&mut ebpf, &args.from)?;
-    let program: &mut Xdp = ebpf
-        .program_mut("decap")
-        .context("the BPF object has no program decap")?
-        .try_into()?;
-    program
-        .load()
-        .map_err(|error| DataPlaneError::load("decap", error))?;
+    let mut decapsulator = Decapsulator::load(&sources(args.from), &args.gue_port)?;
     // Dropping a link detaches it.
     let mut links = Vec::new();
     for interface in &args.interface {
+        let program = decapsulator.program()?;
         let (link, mode, warning) = attach::attach(program, interface, args.xdp_mode)?;
         if let Some(warning) = warning {
             warn!("{warning}");
@@ -102,63 +69,39 @@ pub async fn run(args: Args) -> Result<()> {
         links.push(link);
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = report.recv() => log(&decapsulator),
+        }
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    drop(links);
     info!("detached");
+    log(&decapsulator);
     Ok(())
 }
 
-/// Fills the list of outer sources; without `--from`, everyone.
-fn allow(ebpf: &mut aya::Ebpf, from: &[Network]) -> Result<()> {
-    let map = ebpf
-        .map_mut("ALLOWED")
-        .context("the BPF object has no map ALLOWED")?;
-    let mut allowed: LpmTrie<_, [u8; 16], u8> = map.try_into()?;
-    if from.is_empty() {
-        warn!("no --from: tunnelled packets are accepted from any source");
-        allowed
-            .insert(&Key::new(0, [0; 16]), 1, 0)
-            .context("fill the list of sources")?;
+/// Without `--from`, everyone.
+fn sources(from: Vec<Network>) -> Vec<Network> {
+    if !from.is_empty() {
+        return from;
     }
-    for network in from {
-        allowed
-            .insert(&network.key(), 1, 0)
-            .context("fill the list of sources")?;
-    }
-    Ok(())
+    warn!("no --from: tunnelled packets are accepted from any source");
+    let everyone = Network::parse("::/0").expect("a network");
+    vec![everyone]
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn networks() {
-        for text in [
-            "10.0.0.0/24",
-            "10.0.0.1",
-            "::/0",
-            "2001:db8::/32",
-            "0.0.0.0/0",
-        ] {
-            Network::parse(text).unwrap();
-        }
-        for text in [
-            "",
-            "10.0.0.0/33",
-            "10.0.0/8",
-            "2001:db8::/129",
-            "10.0.0.1/x",
-        ] {
-            assert!(
-                Network::parse(text)
-                    .unwrap_err()
-                    .contains("is not a network"),
-                "{text}"
-            );
-        }
+fn log(decapsulator: &Decapsulator) {
+    match decapsulator.counts() {
+        Ok(counts) => info!(
+            unwrapped = counts.unwrapped,
+            refused = counts.refused,
+            malformed = counts.malformed,
+            congested = counts.congested,
+            "packets since the start"
+        ),
+        Err(error) => warn!("{error:#}"),
     }
 }

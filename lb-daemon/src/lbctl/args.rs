@@ -8,6 +8,9 @@ use clap::{Args as Flags, Parser, Subcommand};
 use crate::{api::service_ref, config::vocabulary};
 use lb_common::limits::MAX_WEIGHT;
 
+/// In place of addresses: none.
+pub(super) const MASQUERADE_OFF: &str = "off";
+
 /// Looks at and changes a running lbd.
 #[derive(Debug, Parser)]
 #[command(
@@ -62,7 +65,7 @@ pub enum Command {
 pub enum ServiceCommand {
     /// Add a service
     Add {
-        /// tcp:192.0.2.10:80, udp:192.0.2.10:53
+        /// tcp:192.0.2.10:80, udp:[2001:db8::1]:53, sctp:192.0.2.10:2905
         #[arg(value_name = "SERVICE", value_parser = service_identity)]
         service: String,
         #[command(flatten)]
@@ -109,6 +112,9 @@ pub struct ServiceFlags {
     /// How packets reach its reals
     #[arg(short, long, value_name = "METHOD", value_parser = ["dr", "nat", "tun", "local"])]
     pub forward: Option<String>,
+    /// nat: addresses to stand in the clients' place; "off": the clients' own
+    #[arg(long, value_name = "ADDRESS,…", value_delimiter = ',', value_parser = masquerade)]
+    pub masquerade: Vec<String>,
     /// Keep clients with their real (not supported yet)
     #[arg(short, long, value_name = "SECONDS", num_args = 0..=1)]
     pub persistent: Option<Option<u32>>,
@@ -176,9 +182,15 @@ pub struct RealFlags {
     /// Encapsulation for tun
     #[arg(long, value_name = "TYPE", value_parser = ["ipip", "gue", "gre"])]
     pub tun_type: Option<String>,
-    /// Port of a gue tunnel (not supported yet)
-    #[arg(long, value_name = "PORT")]
+    /// Port of a gue tunnel
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub tun_port: Option<u16>,
+    /// gue, gre: with a checksum
+    #[arg(long, conflicts_with = "tun_nocsum")]
+    pub tun_csum: bool,
+    /// gue, gre: without one
+    #[arg(long)]
+    pub tun_nocsum: bool,
 }
 
 #[derive(Clone, Copy, Debug, Flags)]
@@ -205,6 +217,13 @@ pub struct ListFlags {
 
 fn service_identity(text: &str) -> Result<String, String> {
     vocabulary::service_id(text).map(|_| text.to_owned())
+}
+
+fn masquerade(text: &str) -> Result<String, String> {
+    if text == MASQUERADE_OFF {
+        return Ok(text.to_owned());
+    }
+    vocabulary::address(text).map(|_| text.to_owned())
 }
 
 fn service(text: &str) -> Result<String, String> {
@@ -235,11 +254,16 @@ mod tests {
         for line in [
             "lbctl service add tcp:192.0.2.10:80 --name web -s wrr -b sh-port,sh-fallback -f nat -p 300 -M 24 --ops",
             "lbctl service add udp:[2001:db8::1]:53 -s rr -p",
+            "lbctl service add sctp:[2001:db8::1]:2905 -s rr -f local",
             "lbctl service edit web -s rr",
+            "lbctl service edit web -f nat --masquerade 10.0.0.250,10.0.0.251",
+            "lbctl service edit web --masquerade off",
             "lbctl service delete tcp:192.0.2.10:80 --now",
             "lbctl service list --json",
             "lbctl -j service show web",
             "lbctl real add web 10.0.0.2:80 -f tun -w 3 -x 100 -y 50 --tun-type gue --tun-port 6080",
+            "lbctl real edit web [2001:db8::2] -f tun --tun-type gre --tun-csum",
+            "lbctl real edit web 10.0.0.2 --tun-nocsum",
             "lbctl real edit tcp:192.0.2.10:80 10.0.0.2 -w 0",
             "lbctl real delete web [2001:db8::2]:80 --now",
             "lbctl list -n --stats --exact",
@@ -262,6 +286,15 @@ mod tests {
             ),
             ("lbctl service show fwmark:80", "not supported yet"),
             ("lbctl real add web www:80", "is not a real"),
+            (
+                "lbctl real add web 10.0.0.2 --tun-csum --tun-nocsum",
+                "cannot be used with",
+            ),
+            ("lbctl real add web 10.0.0.2 --tun-port 0", "0 is not in"),
+            (
+                "lbctl service edit web --masquerade 10.0.0.x",
+                "is not an IP address",
+            ),
             ("lbctl real add web 10.0.0.2 -w 65536", "65536"),
             (
                 "lbctl real add web 10.0.0.2 -f lvs",

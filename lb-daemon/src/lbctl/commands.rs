@@ -11,7 +11,10 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Usage,
-    args::{Args, Command, ListFlags, RealCommand, RealFlags, ServiceCommand, ServiceFlags},
+    args::{
+        Args, Command, ListFlags, MASQUERADE_OFF, RealCommand, RealFlags, ServiceCommand,
+        ServiceFlags,
+    },
     client::{Answer, Client, real_path, reals_path, service_path},
     list,
     names::Names,
@@ -195,25 +198,44 @@ fn service_body(flags: ServiceFlags) -> Result<Map<String, Value>> {
         ("scheduler", flags.scheduler.map(Value::from)),
         ("scheduler_flags", scheduler_flags.map(Value::from)),
         ("forward", flags.forward.map(Value::from)),
+        ("masquerade", masquerade(flags.masquerade)?),
     ]))
 }
 
+fn masquerade(addresses: Vec<String>) -> Result<Option<Value>> {
+    if !addresses.iter().any(|address| address == MASQUERADE_OFF) {
+        return Ok(Some(addresses)
+            .filter(|addresses| !addresses.is_empty())
+            .map(Value::from));
+    }
+    if addresses.len() > 1 {
+        bail!(Usage("--masquerade: off stands alone"));
+    }
+    Ok(Some(json!([])))
+}
+
 fn real_body(flags: &RealFlags) -> Result<Map<String, Value>> {
-    let tunnel_type = flags.tun_type.as_deref();
     refuse_later(&[
         ("-x", flags.upper_threshold.is_some_and(|upper| upper != 0)),
         ("-y", flags.lower_threshold.is_some_and(|lower| lower != 0)),
-        ("--tun-type gue", tunnel_type == Some("gue")),
-        ("--tun-type gre", tunnel_type == Some("gre")),
-        ("--tun-port", flags.tun_port.is_some()),
     ])?;
     Ok(given([
         ("forward", flags.forward.clone().map(Value::from)),
         ("weight", flags.weight.map(Value::from)),
         ("upper_threshold", flags.upper_threshold.map(Value::from)),
         ("lower_threshold", flags.lower_threshold.map(Value::from)),
-        ("tunnel", tunnel_type.map(|kind| json!({"type": kind}))),
+        ("tunnel", tunnel(flags)),
     ]))
+}
+
+fn tunnel(flags: &RealFlags) -> Option<Value> {
+    let checksum = (flags.tun_csum || flags.tun_nocsum).then_some(flags.tun_csum);
+    let fields = given([
+        ("type", flags.tun_type.clone().map(Value::from)),
+        ("port", flags.tun_port.map(Value::from)),
+        ("checksum", checksum.map(Value::from)),
+    ]);
+    (!fields.is_empty()).then(|| fields.into())
 }
 
 /// The fields that have a value.
@@ -311,6 +333,23 @@ mod tests {
             Value::from(real_body(&flags).unwrap()),
             json!({"weight": 0, "forward": "tun", "tunnel": {"type": "ipip"}})
         );
+        let flags = real_flags("lbctl real edit web 10.0.0.2 --tun-port 7000 --tun-csum");
+        assert_eq!(
+            Value::from(real_body(&flags).unwrap()),
+            json!({"tunnel": {"port": 7000, "checksum": true}})
+        );
+        let flags = real_flags("lbctl real edit web 10.0.0.2 --tun-nocsum");
+        assert_eq!(
+            Value::from(real_body(&flags).unwrap()),
+            json!({"tunnel": {"checksum": false}})
+        );
+        for (addresses, sent) in [
+            ("10.0.0.250,10.0.0.251", json!(["10.0.0.250", "10.0.0.251"])),
+            ("off", json!([])),
+        ] {
+            let flags = service_flags(&format!("lbctl service edit web --masquerade {addresses}"));
+            assert_eq!(service_body(flags).unwrap()["masquerade"], sent);
+        }
         assert!(
             real_body(&real_flags("lbctl real add web 10.0.0.2"))
                 .unwrap()
@@ -332,11 +371,6 @@ mod tests {
         for (line, flag) in [
             ("lbctl real add web 10.0.0.2 -x 100", "-x"),
             ("lbctl real add web 10.0.0.2 -y 50", "-y"),
-            (
-                "lbctl real add web 10.0.0.2 --tun-type gre",
-                "--tun-type gre",
-            ),
-            ("lbctl real add web 10.0.0.2 --tun-port 6080", "--tun-port"),
         ] {
             let error = real_body(&real_flags(line)).unwrap_err().to_string();
             assert_eq!(error, format!("{flag}: not supported yet by this version"));

@@ -25,7 +25,7 @@ pub(super) fn render(
         let id: ServiceId = service.service.parse().map_err(anyhow::Error::msg)?;
         let name = names.of(SocketAddr::new(id.address, id.port), id.protocol);
         let name = cut(
-            format!("{}  {name}", id.protocol.name().to_uppercase()),
+            format!("{:4} {name}", id.protocol.name().to_uppercase()),
             SERVICE_COLUMNS,
             id,
         );
@@ -181,6 +181,7 @@ mod tests {
         wire::Real {
             real: real.into(),
             forward: forward.into(),
+            tunnel: None,
             weight,
             effective_weight: weight,
             state: "ready".into(),
@@ -210,6 +211,7 @@ mod tests {
             scheduler: scheduler.into(),
             scheduler_flags: flags.iter().map(|&flag| flag.into()).collect(),
             forward: "dr".into(),
+            masquerade: Vec::new(),
             reals,
             stats: wire::Stats::default(),
         }
@@ -235,6 +237,15 @@ mod tests {
                 &["sh-fallback", "sh-port"],
                 vec![real("[2001:db8::20]:443", "dr", 3, 0)],
             ),
+            service(
+                "sctp:192.0.2.10:2905",
+                "rr",
+                &[],
+                vec![
+                    real("127.0.0.1:2905", "local", 1, 0),
+                    real("[2001:db8::21]:2905", "tun", 1, 0),
+                ],
+            ),
         ]
     }
 
@@ -253,6 +264,9 @@ mod tests {
             "  -> 10.0.0.9:80                  Tunnel  1      3          0         ",
             "TCP  [2001:db8::10]:443 sh (sh-fallback,sh-port)",
             "  -> [2001:db8::20]:443           Route   3      0          0         ",
+            "SCTP 192.0.2.10:2905 rr",
+            "  -> 127.0.0.1:2905               Local   1      0          0         ",
+            "  -> [2001:db8::21]:2905          Tunnel  1      0          0         ",
             "",
         ];
         assert_eq!(text, expected.join("\n"));
@@ -284,6 +298,9 @@ mod tests {
             "  -> 10.0.0.9:80                         0        0        0        0        0",
             "TCP  [2001:db8::10]:443                  0        0        0        0        0",
             "  -> [2001:db8::20]:443                  0        0        0        0        0",
+            "SCTP 192.0.2.10:2905                     0        0        0        0        0",
+            "  -> 127.0.0.1:2905                      0        0        0        0        0",
+            "  -> [2001:db8::21]:2905                 0        0        0        0        0",
             "",
         ];
         assert_eq!(text, expected.join("\n"));

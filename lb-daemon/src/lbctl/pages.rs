@@ -83,12 +83,21 @@ pub(super) fn service(service: &wire::Service) -> String {
         let _ = write!(scheduler, " ({})", service.scheduler_flags.join(", "));
     }
     let stats = service.stats;
+    let masquerade = match &service.masquerade[..] {
+        [] => "-".to_owned(),
+        pool => pool
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", "),
+    };
     let rows = [
         ("Service", service.service.clone()),
         ("Name", service.name.clone().unwrap_or_else(|| "-".into())),
         ("Owner", owner(service.owner).into()),
         ("Scheduler", scheduler),
         ("Forward", service.forward.clone()),
+        ("Masquerade", masquerade),
         ("Connections", stats.connections.to_string()),
         (
             "In",
@@ -130,7 +139,7 @@ fn reals(reals: &[wire::Real]) -> String {
     rows.extend(reals.iter().map(|real| {
         vec![
             real.real.clone(),
-            real.forward.clone(),
+            forward(real),
             weight(real),
             real.state.clone(),
             real.health.clone(),
@@ -155,6 +164,22 @@ fn section(page: &mut String, title: &str, aligns: &[Align], rows: Vec<Vec<Strin
     };
     page.push_str(&format!("\n{title}\n"));
     page.push_str(&aligned(2, aligns, &rows));
+}
+
+/// The method, and of a tunnel what is not ipip: `tun gue:6080+checksum`.
+fn forward(real: &wire::Real) -> String {
+    let mut text = real.forward.clone();
+    let Some(tunnel) = real.tunnel.as_ref().filter(|tunnel| tunnel.kind != "ipip") else {
+        return text;
+    };
+    text.push_str(&format!(" {}", tunnel.kind));
+    if tunnel.kind == "gue" {
+        text.push_str(&format!(":{}", tunnel.port));
+    }
+    if tunnel.checksum {
+        text.push_str("+checksum");
+    }
+    text
 }
 
 /// What is configured, and what is in force where that differs.
@@ -275,6 +300,40 @@ mod tests {
     }
 
     #[test]
+    fn tunnels_other_than_ipip_are_told() {
+        let real = |tunnel: Option<(&str, u16, bool)>| wire::Real {
+            real: "10.0.0.2:80".into(),
+            forward: if tunnel.is_some() { "tun" } else { "nat" }.into(),
+            tunnel: tunnel.map(|(kind, port, checksum)| wire::Tunnel {
+                kind: kind.into(),
+                port,
+                checksum,
+            }),
+            weight: 1,
+            effective_weight: 1,
+            state: "ready".into(),
+            health: "up".into(),
+            owner: wire::Owner::File,
+            next_hop: "resolved".into(),
+            upper_threshold: 0,
+            lower_threshold: 0,
+            overloaded: false,
+            active: 0,
+            inactive: 0,
+            persistent: 0,
+            stats: wire::Stats::default(),
+        };
+        for (tunnel, text) in [
+            (None, "nat"),
+            (Some(("ipip", 6080, false)), "tun"),
+            (Some(("gre", 6080, true)), "tun gre+checksum"),
+            (Some(("gue", 7000, false)), "tun gue:7000"),
+        ] {
+            assert_eq!(forward(&real(tunnel)), text);
+        }
+    }
+
+    #[test]
     fn a_service_without_reals_says_so() {
         let page = service(&wire::Service {
             service: "tcp:192.0.2.10:80".into(),
@@ -283,6 +342,7 @@ mod tests {
             scheduler: "rr".into(),
             scheduler_flags: Vec::new(),
             forward: "dr".into(),
+            masquerade: Vec::new(),
             reals: Vec::new(),
             stats: wire::Stats::default(),
         });

@@ -3,15 +3,18 @@
 
 use std::{fmt, net::IpAddr};
 
+use lb_common::real::Egress;
+
 /// A next hop that frames can be sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hop {
     /// Of the real server on the same link, or of the gateway towards it.
     pub destination_mac: [u8; 6],
-    /// Of the egress interface.
+    /// Of the interface that the route names.
     pub source_mac: [u8; 6],
-    /// Egress interface.
-    pub ifindex: u32,
+    /// The interface that the route names or, if that is a VLAN interface, the
+    /// port below it and the tags.
+    pub egress: Egress,
     /// The route's MTU if it has one, else the interface's; bytes.
     pub mtu: u16,
     /// The source address by route.
@@ -44,6 +47,12 @@ pub enum Reason {
     },
     /// The egress interface has no Ethernet addresses.
     NoLinkLayer {
+        /// Its name.
+        name: String,
+    },
+    /// The egress interface is a VLAN interface on others, too deep for a frame
+    /// with two tags.
+    TooManyTags {
         /// Its name.
         name: String,
     },
@@ -86,6 +95,9 @@ impl fmt::Display for Reason {
             Self::InterfaceDown { name } => write!(f, "interface {name} is down"),
             Self::NoLinkLayer { name } => {
                 write!(f, "interface {name} has no link-layer addresses")
+            }
+            Self::TooManyTags { name } => {
+                write!(f, "interface {name} means more than two VLAN tags")
             }
             Self::NeighbourPending => f.write_str("neighbour has not answered yet"),
             Self::NeighbourFailed => f.write_str("neighbour does not answer"),

@@ -7,11 +7,12 @@
 use std::{
     collections::{HashMap, HashSet},
     net::IpAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     time::sleep_until,
 };
 use tracing::{debug, info, warn};
@@ -21,6 +22,7 @@ use super::{
     event::Event,
     jitter::Jitter,
     kernel::{Events, Kernel},
+    links::Links,
     neighbour::NeighbourKey,
     table::Table,
 };
@@ -41,6 +43,7 @@ const IDLE: Duration = Duration::from_secs(3600);
 #[derive(Clone, Debug)]
 pub struct Hops {
     commands: mpsc::Sender<Command>,
+    links: watch::Receiver<Arc<Links>>,
 }
 
 #[derive(Debug)]
@@ -68,6 +71,7 @@ impl Hops {
     pub fn start() -> Result<(Self, mpsc::Receiver<Vec<Change>>), NetError> {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (changes, receiver) = mpsc::channel(1);
+        let (publish_links, links) = watch::channel(Arc::default());
         let resolver = Resolver {
             // Events first: what changes while the tables are read is not lost.
             events: Events::open()?,
@@ -75,14 +79,16 @@ impl Hops {
             table: Table::default(),
             inbox,
             changes,
+            links: publish_links,
             waiters: Vec::new(),
+            is_synced: false,
             resync_at: Some(Instant::now()),
             failures: 0,
             probe_refused: false,
             jitter: Jitter::default(),
         };
         tokio::spawn(resolver.run());
-        Ok((Self { commands }, receiver))
+        Ok((Self { commands, links }, receiver))
     }
 
     /// Replaces the set of addresses. Each new one is resolved at once, and
@@ -120,6 +126,12 @@ impl Hops {
         self.wait(addresses, patience).await
     }
 
+    /// The interfaces as they are and change; empty until the first look at
+    /// them, which [`Self::wait`] waits for.
+    pub fn links(&self) -> watch::Receiver<Arc<Links>> {
+        self.links.clone()
+    }
+
     /// Says that a packet for a watched address met no next hop. Cheap, and
     /// may be called for every such packet.
     pub fn probe(&self, address: IpAddr) {
@@ -146,7 +158,10 @@ struct Resolver {
     table: Table,
     inbox: mpsc::Receiver<Command>,
     changes: mpsc::Sender<Vec<Change>>,
+    links: watch::Sender<Arc<Links>>,
     waiters: Vec<Waiter>,
+    /// Whether everything has been read from the kernel once.
+    is_synced: bool,
     /// When to read everything from the kernel.
     resync_at: Option<Instant>,
     /// Resyncs in a row that did not succeed.
@@ -217,6 +232,10 @@ impl Resolver {
             self.resync().await;
         }
         self.look_up().await;
+        if let Some(links) = self.table.take_links(Instant::now()) {
+            self.links.send_replace(Arc::new(links));
+            self.is_synced = true;
+        }
         for key in self.table.take_probes(Instant::now()) {
             self.probe(key).await;
         }
@@ -270,13 +289,14 @@ impl Resolver {
     }
 
     fn answer_waiters(&mut self, now: Instant) {
-        let table = &self.table;
+        let (table, is_synced) = (&self.table, self.is_synced);
         let answered = |waiter: &mut Waiter| {
             let settled = |address| {
                 let resolution = table.resolution(address);
                 resolution.is_some_and(|resolution| !resolution.is_pending())
             };
-            waiter.deadline <= now || waiter.addresses.iter().copied().all(settled)
+            let mut addresses = waiter.addresses.iter().copied();
+            waiter.deadline <= now || is_synced && addresses.all(settled)
         };
         for waiter in self.waiters.extract_if(.., answered) {
             let known = waiter.addresses.iter().filter_map(|address| {

@@ -3,15 +3,19 @@
 
 use std::fmt;
 
+use lb_common::{addr::Be16, real::VlanTag};
 use rtnetlink::packet_route::{
     AddressFamily,
-    link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage},
+    link::{
+        AfSpecInet6, AfSpecUnspec, InfoBond, InfoData, InfoVlan, LinkAttribute, LinkFlags,
+        LinkInfo, LinkLayerType, LinkMessage, VlanProtocol,
+    },
 };
 
 use super::{NetError, kernel::Kernel};
 
 /// One interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Link {
     /// Interface index.
     pub index: u32,
@@ -22,6 +26,9 @@ pub struct Link {
     pub mac: Option<[u8; 6]>,
     /// Bytes, without the link-layer header.
     pub mtu: u32,
+    /// IPv6's own, bytes (`net.ipv6.conf.IF.mtu`, which routers may advertise);
+    /// none where there is no IPv6.
+    pub mtu_v6: Option<u32>,
     /// Set up by the operator (`IFF_UP`).
     pub up: bool,
     /// Able to pass packets (`IFF_RUNNING`): up, with a carrier.
@@ -29,6 +36,22 @@ pub struct Link {
     /// The driver's kind for virtual interfaces, as in "veth" or "vlan";
     /// hardware has none.
     pub kind: Option<String>,
+    /// Index of the bond, bridge or other device that it is a port of.
+    pub master: Option<u32>,
+    /// Of VLAN interfaces.
+    pub vlan: Option<Vlan>,
+    /// Of bonds: the mode, as in "802.3ad".
+    pub bond_mode: Option<String>,
+}
+
+/// What makes an interface a VLAN interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vlan {
+    /// Index of the interface that it lies on; none if that one is in another
+    /// network namespace.
+    pub port: Option<u32>,
+    /// What stands in its frames on that interface; priority 0.
+    pub tag: VlanTag,
 }
 
 /// A state of an interface that is no reason to stop, but to be told of.
@@ -44,6 +67,14 @@ pub enum LinkWarning {
         /// The interface.
         name: String,
     },
+}
+
+/// Every interface of the calling thread's network namespace.
+///
+/// # Errors
+/// [`NetError`] if the kernel does not say.
+pub async fn all() -> Result<Vec<Link>, NetError> {
+    Kernel::open()?.links().await
 }
 
 /// Looks an interface up by its name.
@@ -65,6 +96,11 @@ impl Link {
         }
     }
 
+    /// Whether it is of this kind, as in "bond".
+    pub fn is_kind(&self, kind: &str) -> bool {
+        self.kind.as_deref() == Some(kind)
+    }
+
     /// Whether frames can leave through it.
     pub fn is_usable(&self) -> bool {
         self.up && self.running
@@ -72,21 +108,19 @@ impl Link {
 
     /// None for messages of another family than `AF_UNSPEC`: those tell of an
     /// interface's part in a bridge and carry a part of the attributes only.
-    pub(super) fn from_message(message: &LinkMessage) -> Option<Self> {
+    pub(crate) fn from_message(message: &LinkMessage) -> Option<Self> {
         if message.header.interface_family != AddressFamily::Unspec {
             return None;
         }
         let flags = message.header.flags;
         let mut link = Self {
             index: message.header.index,
-            name: String::new(),
-            mac: None,
-            mtu: 0,
             up: flags.contains(LinkFlags::Up),
             running: flags.contains(LinkFlags::Running),
-            kind: None,
+            ..Self::default()
         };
         let has_macs = message.header.link_layer_type == LinkLayerType::Ether;
+        let (mut lower, mut lower_is_elsewhere) = (None, false);
         for attribute in &message.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => link.name.clone_from(name),
@@ -94,14 +128,64 @@ impl Link {
                 LinkAttribute::Address(address) if has_macs => {
                     link.mac = address.as_slice().try_into().ok();
                 }
+                LinkAttribute::Link(index) => lower = Some(*index),
+                LinkAttribute::LinkNetNsId(_) => lower_is_elsewhere = true,
+                LinkAttribute::Controller(index) => link.master = Some(*index),
                 LinkAttribute::LinkInfo(infos) => {
-                    link.kind = infos.iter().find_map(kind).map(InfoKind::to_string);
+                    infos.iter().for_each(|info| link.read_info(info));
                 }
+                LinkAttribute::AfSpecUnspec(families) => link.mtu_v6 = mtu_v6(families),
                 _ => {}
             }
         }
+        if let Some(vlan) = &mut link.vlan {
+            vlan.port = lower.filter(|_| !lower_is_elsewhere);
+        }
         Some(link)
     }
+
+    fn read_info(&mut self, info: &LinkInfo) {
+        match info {
+            LinkInfo::Kind(kind) => self.kind = Some(kind.to_string()),
+            LinkInfo::Data(InfoData::Vlan(attributes)) => {
+                let tag = tag(attributes);
+                self.vlan = tag.map(|tag| Vlan { port: None, tag });
+            }
+            LinkInfo::Data(InfoData::Bond(attributes)) => {
+                self.bond_mode = attributes.iter().find_map(|attribute| match attribute {
+                    InfoBond::Mode(mode) => Some(mode.to_string()),
+                    _ => None,
+                });
+            }
+            _ => {}
+        }
+    }
+}
+
+fn tag(attributes: &[InfoVlan]) -> Option<VlanTag> {
+    let (mut id, mut protocol) = (None, VlanProtocol::default());
+    for attribute in attributes {
+        match attribute {
+            InfoVlan::Id(number) => id = Some(*number),
+            InfoVlan::Protocol(number) => protocol = *number,
+            _ => {}
+        }
+    }
+    Some(VlanTag {
+        protocol: Be16::new(protocol.into()),
+        tci: Be16::new(id?),
+    })
+}
+
+fn mtu_v6(families: &[AfSpecUnspec]) -> Option<u32> {
+    let of_v6 = families.iter().find_map(|family| match family {
+        AfSpecUnspec::Inet6(attributes) => Some(attributes),
+        _ => None,
+    })?;
+    of_v6.iter().find_map(|attribute| match attribute {
+        AfSpecInet6::DevConf(settings) => u32::try_from(settings.mtu6).ok(),
+        _ => None,
+    })
 }
 
 impl fmt::Display for LinkWarning {
@@ -113,15 +197,10 @@ impl fmt::Display for LinkWarning {
     }
 }
 
-fn kind(info: &LinkInfo) -> Option<&InfoKind> {
-    match info {
-        LinkInfo::Kind(kind) => Some(kind),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use rtnetlink::packet_route::link::{BondMode, InfoKind};
+
     use super::*;
 
     fn message(layer: LinkLayerType, flags: LinkFlags) -> LinkMessage {
@@ -148,6 +227,62 @@ mod tests {
         assert_eq!(link.mtu, 9000);
         assert_eq!(link.kind.as_deref(), Some("veth"));
         assert_eq!(link.warning(), None);
+    }
+
+    /// A message about a VLAN interface on interface 3.
+    fn vlan_message(id: u16, protocol: VlanProtocol) -> LinkMessage {
+        let mut message = message(LinkLayerType::Ether, LinkFlags::Up);
+        message.attributes.push(LinkAttribute::Link(3));
+        let data = vec![InfoVlan::Id(id), InfoVlan::Protocol(protocol)];
+        message.attributes.push(LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Vlan),
+            LinkInfo::Data(InfoData::Vlan(data)),
+        ]));
+        message
+    }
+
+    #[test]
+    fn a_vlan_interface_has_a_port_and_a_tag() {
+        for (number, protocol) in [
+            (0x8100, VlanProtocol::Ieee8021Q),
+            (0x88a8, VlanProtocol::Ieee8021Ad),
+        ] {
+            let mut message = vlan_message(100, protocol);
+            let mut vlan = Vlan {
+                port: Some(3),
+                tag: VlanTag {
+                    protocol: Be16::new(number),
+                    tci: Be16::new(100),
+                },
+            };
+            assert_eq!(Link::from_message(&message).unwrap().vlan, Some(vlan));
+            // The index means something in another namespace.
+            message.attributes.push(LinkAttribute::LinkNetNsId(0));
+            vlan.port = None;
+            assert_eq!(Link::from_message(&message).unwrap().vlan, Some(vlan));
+        }
+    }
+
+    #[test]
+    fn the_peer_of_a_veth_is_no_port_of_it() {
+        let mut message = message(LinkLayerType::Ether, LinkFlags::Up);
+        message.attributes.push(LinkAttribute::Link(3));
+        assert_eq!(Link::from_message(&message).unwrap().vlan, None);
+    }
+
+    #[test]
+    fn a_bond_and_its_port() {
+        let mut message = message(LinkLayerType::Ether, LinkFlags::Up);
+        let mode = InfoBond::Mode(BondMode::Ieee8023Ad);
+        message.attributes.push(LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Bond),
+            LinkInfo::Data(InfoData::Bond(vec![mode])),
+        ]));
+        message.attributes.push(LinkAttribute::Controller(9));
+        let link = Link::from_message(&message).unwrap();
+        assert!(link.is_kind("bond"));
+        assert_eq!(link.bond_mode.as_deref(), Some("802.3ad"));
+        assert_eq!(link.master, Some(9));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The kernel's view of the network, over rtnetlink: interfaces, IPv4
-//! forwarding, and the next hops towards the real servers.
+//! The kernel's view of the network, over rtnetlink: interfaces, forwarding,
+//! the host's own addresses, and the next hops towards the real servers.
 //!
 //! ```text
 //! netlink events ── event ─┐
@@ -13,6 +13,8 @@ use std::io;
 pub mod forwarding;
 pub mod hops;
 pub mod link;
+pub mod links;
+pub mod ownership;
 
 mod agenda;
 mod event;
@@ -50,11 +52,11 @@ pub enum NetError {
         /// The request, as in "read the neighbour table".
         doing: &'static str,
     },
-    /// The setting that says whether IPv4 is forwarded cannot be read.
+    /// A setting of the kernel cannot be read.
     #[error("cannot read {path}: {source}")]
     Sysctl {
         /// The file.
-        path: &'static str,
+        path: String,
         /// Why not.
         source: io::Error,
     },

@@ -3,7 +3,7 @@
 //! and the time go in; look-ups, probes and changes to be made come out.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     net::IpAddr,
     time::{Duration, Instant},
 };
@@ -14,9 +14,10 @@ use super::{
     hop::{Change, Hop, Reason, Resolution},
     jitter::Jitter,
     link::Link,
+    links::Links,
     neighbour::{Entry, NeighbourKey},
     neighbourhood::Neighbourhood,
-    route::{Block, Lookup, all_of_v4, all_of_v6},
+    route::{Block, Lookup, Route, all_of_v4, all_of_v6},
 };
 
 /// Events that come together are worked on together.
@@ -30,7 +31,9 @@ const ROUTE_PATIENCE: Duration = Duration::from_secs(1);
 pub(super) struct Table {
     /// Ordered, so that the addresses in a block are found without a scan.
     targets: BTreeMap<IpAddr, Target>,
-    links: HashMap<u32, Link>,
+    links: Links,
+    /// When to tell of changes of them.
+    links_told_at: Option<Instant>,
     neighbourhood: Neighbourhood,
     /// Addresses whose route is to be asked for.
     lookups: BTreeSet<IpAddr>,
@@ -83,8 +86,8 @@ impl Table {
         match event {
             Event::Link(link) => self.link(link, now),
             Event::LinkGone(index) => {
-                if self.links.remove(&index).is_some() {
-                    self.egress_changed(index, now);
+                if let Some(link) = self.links.remove(index) {
+                    self.egress_changed(index, link.vlan.is_some(), now);
                     self.look_up_all(now);
                 }
             }
@@ -107,8 +110,9 @@ impl Table {
         now: Instant,
     ) {
         let present: HashSet<u32> = links.iter().map(|link| link.index).collect();
-        let gone = self.links.keys().filter(|index| !present.contains(index));
-        for index in gone.copied().collect::<Vec<_>>() {
+        let known = self.links.iter().map(|link| link.index);
+        let gone = known.filter(|index| !present.contains(index));
+        for index in gone.collect::<Vec<_>>() {
             self.apply(Event::LinkGone(index), now);
         }
         for link in links {
@@ -199,6 +203,12 @@ impl Table {
         self.neighbourhood.take_probes(now)
     }
 
+    /// The interfaces, if they have changed and it is time to tell of it.
+    pub(super) fn take_links(&mut self, now: Instant) -> Option<Links> {
+        self.links_told_at.take_if(|at| *at <= now)?;
+        Some(self.links.clone())
+    }
+
     /// Whether there may be changes to tell.
     pub(super) fn has_changes(&self) -> bool {
         !self.untold.is_empty()
@@ -231,6 +241,7 @@ impl Table {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let times = [
             self.settle_at,
+            self.links_told_at,
             self.retries.next(),
             self.neighbourhood.deadline(),
         ];
@@ -239,24 +250,29 @@ impl Table {
 
     fn link(&mut self, link: Link, now: Instant) {
         let index = link.index;
-        let usable = link.is_usable();
-        let former = self.links.get(&index);
+        let former = self.links.get(index);
         if former == Some(&link) {
             return;
         }
         // The kernel tells of no route that it drops, revives or prefers
         // because of an interface's state.
-        let rerouted = former.is_none_or(|former| former.is_usable() != usable);
-        self.links.insert(index, link);
-        self.egress_changed(index, now);
+        let rerouted = former.is_none_or(|former| former.is_usable() != link.is_usable());
+        let is_vlan = link.vlan.is_some() || former.is_some_and(|former| former.vlan.is_some());
+        self.links.insert(link);
+        self.egress_changed(index, is_vlan, now);
         if rerouted {
             self.look_up_all(now);
         }
     }
 
-    fn egress_changed(&mut self, index: u32, now: Instant) {
-        let through = self.targets.iter().filter(|(_, t)| t.egress == Some(index));
+    /// A VLAN interface that comes, goes or changes matters to its port's hops
+    /// too, and a port to those of the VLAN interfaces on it.
+    fn egress_changed(&mut self, index: u32, is_vlan: bool, now: Instant) {
+        let everywhere = is_vlan || self.links.has_vlans(index);
+        let concerned = |target: &Target| everywhere || target.egress == Some(index);
+        let through = self.targets.iter().filter(|(_, t)| concerned(t));
         self.dirty.extend(through.map(|(address, _)| *address));
+        self.links_told_at.get_or_insert(now + DEBOUNCE);
         self.settle_by(now + DEBOUNCE);
     }
 
@@ -313,7 +329,7 @@ impl Table {
     /// neighbour that has it. None before the first answer about the route.
     fn way(&self, address: IpAddr) -> Option<Result<(Hop, NeighbourKey), Reason>> {
         let target = self.targets.get(&address)?;
-        let link = target.egress.and_then(|index| self.links.get(&index));
+        let link = target.egress.and_then(|index| self.links.get(index));
         let route = match target.lookup.as_ref()? {
             Ok(route) => route,
             // An interface that goes down takes its routes along: name the cause.
@@ -326,18 +342,36 @@ impl Table {
         let Some(link) = link else {
             return Some(Err(Reason::NoRoute));
         };
-        if !link.is_usable() {
-            return Some(Err(down(link)));
+        Some(self.way_by(link, route, address))
+    }
+
+    fn way_by(
+        &self,
+        link: &Link,
+        route: &Route,
+        address: IpAddr,
+    ) -> Result<(Hop, NeighbourKey), Reason> {
+        let egress = self.links.egress(link.index)?;
+        // The port of a VLAN interface may be down when it is not itself.
+        let port = self.links.get(egress.ifindex);
+        if let Some(unusable) = [Some(link), port]
+            .into_iter()
+            .flatten()
+            .find(|link| !link.is_usable())
+        {
+            return Err(down(unusable));
         }
         let Some(source_mac) = link.mac else {
             let name = link.name.clone();
-            return Some(Err(Reason::NoLinkLayer { name }));
+            return Err(Reason::NoLinkLayer { name });
         };
-        let mtu = route.mtu.map_or(link.mtu, |mtu| mtu.min(link.mtu));
+        let of_family = link.mtu_v6.filter(|_| address.is_ipv6());
+        let mtus = [Some(link.mtu), of_family, route.mtu];
+        let mtu = mtus.into_iter().flatten().min().unwrap_or(link.mtu);
         let hop = Hop {
             destination_mac: [0; 6],
             source_mac,
-            ifindex: link.index,
+            egress,
             mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
             local_address: route.local_address,
         };
@@ -345,7 +379,7 @@ impl Table {
             ifindex: link.index,
             address: route.gateway.unwrap_or(address),
         };
-        Some(Ok((hop, neighbour)))
+        Ok((hop, neighbour))
     }
 
     fn bind(&mut self, address: IpAddr, neighbour: Option<NeighbourKey>, now: Instant) {

@@ -1,11 +1,20 @@
 //! The table, fed with a made-up kernel.
 
+use std::collections::HashMap;
+
+use lb_common::{
+    addr::Be16,
+    real::{Egress, VlanTag, vlan},
+};
+
 use super::*;
-use crate::net::route::Route;
+use crate::net::link::Vlan;
 
 const MS: Duration = Duration::from_millis(1);
 const LAN: u32 = 2;
 const WAN: u32 = 3;
+/// A VLAN interface on LAN.
+const VLAN: u32 = 4;
 const MAC: [u8; 6] = [2, 0, 0, 0, 1, 1];
 const OTHER_MAC: [u8; 6] = [2, 0, 0, 0, 1, 2];
 
@@ -15,6 +24,8 @@ struct World {
     now: Instant,
     routes: HashMap<IpAddr, Lookup>,
     lookups: usize,
+    /// What was told of the interfaces last.
+    links: Option<Links>,
 }
 
 fn ip(text: &str) -> IpAddr {
@@ -29,7 +40,7 @@ fn link(index: u32) -> Link {
         mtu: 1500,
         up: true,
         running: true,
-        kind: None,
+        ..Link::default()
     }
 }
 
@@ -37,6 +48,23 @@ fn down_link(index: u32) -> Link {
     Link {
         running: false,
         ..link(index)
+    }
+}
+
+fn vlan_link(id: u16) -> Link {
+    Link {
+        vlan: Some(Vlan {
+            port: Some(LAN),
+            tag: tag(id),
+        }),
+        ..link(VLAN)
+    }
+}
+
+fn tag(id: u16) -> VlanTag {
+    VlanTag {
+        protocol: Be16::new(0x8100),
+        tci: Be16::new(id),
     }
 }
 
@@ -64,13 +92,35 @@ fn key(ifindex: u32, address: &str) -> NeighbourKey {
 }
 
 fn hop(ifindex: u32, destination_mac: [u8; 6]) -> Resolution {
+    hop_by(ifindex, destination_mac, vlan::KEEP)
+}
+
+fn hop_by(ifindex: u32, destination_mac: [u8; 6], mode: u8) -> Resolution {
     Resolution::Resolved(Hop {
         destination_mac,
         source_mac: link(ifindex).mac.unwrap(),
-        ifindex,
+        egress: Egress {
+            ifindex,
+            vlan: mode,
+            ..Egress::default()
+        },
         mtu: 1500,
         local_address: ip("192.0.2.1"),
     })
+}
+
+/// A hop by the VLAN interface.
+fn tagged_hop(id: u16, destination_mac: [u8; 6]) -> Resolution {
+    let Resolution::Resolved(hop) = hop(VLAN, destination_mac) else {
+        unreachable!("made so above");
+    };
+    let egress = Egress {
+        ifindex: LAN,
+        tags: [tag(id), VlanTag::default()],
+        vlan: vlan::ONE_TAG,
+        pad: [0; 3],
+    };
+    Resolution::Resolved(Hop { egress, ..hop })
 }
 
 fn unresolved(reason: Reason) -> Resolution {
@@ -93,6 +143,7 @@ impl World {
             now,
             routes: routes.iter().map(|(a, r)| (ip(a), r.clone())).collect(),
             lookups: 0,
+            links: None,
         }
     }
 
@@ -126,6 +177,9 @@ impl World {
             self.table.settle(self.now, Duration::ZERO);
         }
         self.table.settle(self.now, Duration::ZERO);
+        if let Some(links) = self.table.take_links(self.now) {
+            self.links = Some(links);
+        }
         let changes = self.table.take_changes().into_iter();
         changes.map(|c| (c.address, c.resolution)).collect()
     }
@@ -326,4 +380,100 @@ fn a_resync_finds_what_events_did_not_tell() {
         world.turn(),
         [(ip("192.0.2.7"), unresolved(Reason::NoRoute))]
     );
+}
+
+#[test]
+fn a_route_by_a_vlan_interface_leaves_by_its_port_with_the_tag() {
+    let mut world = World::new(&[("192.0.2.7", on_link(VLAN)), ("192.0.2.8", on_link(LAN))]);
+    world.watch(&["192.0.2.7", "192.0.2.8"]);
+    world.neighbour(key(LAN, "192.0.2.8"), Entry::Fresh(MAC));
+    // Neighbours belong to the VLAN interface: the port has others.
+    world.neighbour(key(VLAN, "192.0.2.7"), Entry::Fresh(OTHER_MAC));
+    let (on_vlan, on_port) = (ip("192.0.2.7"), ip("192.0.2.8"));
+    let no_route = unresolved(Reason::NoRoute);
+    let told = [(on_vlan, no_route), (on_port, hop(LAN, MAC))];
+    assert_eq!(world.turn(), told);
+
+    world.hear(Event::Link(vlan_link(100)));
+    let told = [
+        (on_vlan, tagged_hop(100, OTHER_MAC)),
+        (on_port, hop_by(LAN, MAC, vlan::UNTAGGED)),
+    ];
+    assert_eq!(world.turn(), told);
+
+    world.hear(Event::Link(vlan_link(101)));
+    assert_eq!(world.turn(), [(on_vlan, tagged_hop(101, OTHER_MAC))]);
+
+    world.hear(Event::LinkGone(VLAN));
+    world.routes.remove(&on_vlan);
+    let told = [
+        (on_vlan, unresolved(Reason::NoRoute)),
+        (on_port, hop(LAN, MAC)),
+    ];
+    assert_eq!(world.turn(), told);
+}
+
+#[test]
+fn the_port_of_a_vlan_interface_is_named_when_it_is_down() {
+    let mut world = World::new(&[("192.0.2.7", on_link(VLAN))]);
+    world.hear(Event::Link(vlan_link(100)));
+    world.watch(&["192.0.2.7"]);
+    world.neighbour(key(VLAN, "192.0.2.7"), Entry::Fresh(MAC));
+    assert_eq!(world.turn(), [(ip("192.0.2.7"), tagged_hop(100, MAC))]);
+    world.hear(Event::Link(down_link(LAN)));
+    assert_eq!(world.turn(), [(ip("192.0.2.7"), lan_is_down())]);
+    world.hear(Event::Link(link(LAN)));
+    assert_eq!(world.turn(), [(ip("192.0.2.7"), tagged_hop(100, MAC))]);
+}
+
+#[test]
+fn vlan_interfaces_three_deep_are_told_as_that() {
+    let nested = |index: u32, port: u32| Link {
+        vlan: Some(Vlan {
+            port: Some(port),
+            tag: tag(7),
+        }),
+        ..link(index)
+    };
+    let mut world = World::new(&[("192.0.2.7", on_link(6))]);
+    for link in [vlan_link(100), nested(5, VLAN), nested(6, 5)] {
+        world.hear(Event::Link(link));
+    }
+    world.watch(&["192.0.2.7"]);
+    let name = "eth6".into();
+    let told = unresolved(Reason::TooManyTags { name });
+    assert_eq!(world.turn(), [(ip("192.0.2.7"), told)]);
+}
+
+#[test]
+fn ipv6_has_an_mtu_of_its_own() {
+    let mut world = World::new(&[("192.0.2.7", on_link(LAN)), ("2001:db8::7", on_link(LAN))]);
+    world.hear(Event::Link(Link {
+        mtu_v6: Some(1400),
+        ..link(LAN)
+    }));
+    world.watch(&["192.0.2.7", "2001:db8::7"]);
+    world.neighbour(key(LAN, "192.0.2.7"), Entry::Fresh(MAC));
+    world.neighbour(key(LAN, "2001:db8::7"), Entry::Fresh(MAC));
+    let told = world.turn();
+    let mtus: Vec<_> = told.iter().map(|(_, r)| r.hop().unwrap().mtu).collect();
+    assert_eq!(mtus, [1500, 1400]);
+}
+
+#[test]
+fn interfaces_are_told_of_together_and_once() {
+    let mut world = World::new(&[]);
+    assert_eq!(world.table.take_links(world.now), None);
+    world.turn();
+    let links = world.links.take().unwrap();
+    assert!(links.get(LAN).is_some() && links.get(WAN).is_some());
+    world.hear(Event::LinkGone(WAN));
+    world.hear(Event::Link(down_link(LAN)));
+    world.turn();
+    let links = world.links.take().unwrap();
+    assert_eq!(links.get(WAN), None);
+    assert!(!links.get(LAN).unwrap().running);
+    world.hear(Event::Link(down_link(LAN)));
+    world.turn();
+    assert_eq!(world.links, None);
 }

@@ -6,20 +6,30 @@ use std::{
     time::Instant,
 };
 
-use lb_common::{real::slot, scheduler::Listed, service::ServiceKey};
+use lb_common::{
+    real::{RealServer, slot},
+    scheduler::Listed,
+    service::{AddressKey, ServiceKey},
+};
 
 use super::{
-    image::{HopImage, Image, PlanImage, PlanPlace, RealImage, ServiceImage},
+    addresses::Addresses,
+    image::{
+        HopImage, Image, NO_HOP, PlanImage, PlanPlace, RealImage, ServiceImage, nat_role,
+        service_role,
+    },
     ranges::{Ranges, Slots},
 };
 use crate::{
-    config::model::{Protocol, RealId, ServiceId},
+    config::model::{ForwardingMethod, Protocol, RealId, ServiceId},
     dataplane::{DataPlaneError, Sizes, Tables},
 };
 
 /// The image of maps that may hold anything this ABI version wrote.
 pub fn read(tables: &Tables, sizes: &Sizes) -> Result<Image, DataPlaneError> {
     let mut image = Image::empty(sizes);
+    image.addresses = Addresses::found(tables.addresses()?);
+    image.pools = tables.pools()?.into_iter().collect();
     let bound = tables.services()?;
     for (key, service_slot) in &bound {
         let Some(id) = service_id(key) else { continue };
@@ -31,6 +41,7 @@ pub fn read(tables: &Tables, sizes: &Sizes) -> Result<Image, DataPlaneError> {
             reals: HashMap::new(),
         };
         image.services.insert(id, entry);
+        image.addresses.adopt(service_role(id));
     }
     read_hops(tables, &mut image)?;
     read_reals(tables, &mut image)?;
@@ -110,15 +121,22 @@ fn read_reals(tables: &Tables, image: &mut Image) -> Result<(), DataPlaneError> 
         let address = IpAddr::from(server.address);
         let service = owners.get(&server.service).copied();
         let retired = (server.slot == slot::RETIRED || service.is_none()).then_some(now);
+        let roles = roles(&image.addresses, &server, service);
+        for role in &roles {
+            image.addresses.adopt(*role);
+        }
         image.reals.insert(
             index,
             RealImage {
                 server,
                 service,
                 retired,
+                roles,
             },
         );
-        if let Some(hop) = image.hops.get_mut(&address) {
+        if server.next_hop != NO_HOP
+            && let Some(hop) = image.hops.get_mut(&address)
+        {
             hop.users += 1;
         }
         if let Some(entry) = service.and_then(|id| image.services.get_mut(&id)) {
@@ -143,6 +161,26 @@ fn read_reals(tables: &Tables, image: &mut Image) -> Result<(), DataPlaneError> 
         sort_as_planned(plan);
     }
     Ok(())
+}
+
+/// What a real has in `ADDRESSES`. The protocol of a service that is deleted
+/// is not in the maps: of those, the entries that are there stay.
+fn roles(
+    addresses: &Addresses,
+    server: &RealServer,
+    service: Option<ServiceId>,
+) -> Vec<AddressKey> {
+    if server.method != ForwardingMethod::Nat as u8 {
+        return Vec::new();
+    }
+    match service {
+        Some(id) => vec![nat_role(server.address, id.protocol)],
+        None => Protocol::ALL
+            .into_iter()
+            .map(|protocol| nat_role(server.address, protocol))
+            .filter(|role| addresses.contains(role))
+            .collect(),
+    }
 }
 
 /// Puts the reals into the order of configuration, which is not in the maps

@@ -37,13 +37,14 @@ pub struct Reconciler {
 impl Reconciler {
     /// Takes the maps over as they are.
     pub fn new(tables: Tables, sizes: Sizes) -> Result<Self, DataPlaneError> {
-        let image = adopt::read(&tables, &sizes)?;
-        Ok(Self {
+        let mut reconciler = Self {
             tables,
             sizes,
-            image,
-            stale: false,
-        })
+            image: Image::empty(&sizes),
+            stale: true,
+        };
+        reconciler.refresh()?;
+        Ok(reconciler)
     }
 
     #[must_use]
@@ -101,6 +102,13 @@ impl Reconciler {
         self.carry_out(Ok(op.into_iter().collect()))
     }
 
+    /// Puts back the MTU that the programs lowered.
+    pub fn restore_next_hop(&mut self, address: IpAddr) -> Result<(), ReconcileError> {
+        self.refresh()?;
+        let op = plan::next_hop_again(&self.image, address);
+        self.carry_out(Ok(op.into_iter().collect()))
+    }
+
     /// Frees deleted reals that a walk begun at `began` has not met.
     pub fn free_retired(
         &mut self,
@@ -121,6 +129,9 @@ impl Reconciler {
     fn refresh(&mut self) -> Result<(), DataPlaneError> {
         if self.stale {
             self.image = adopt::read(&self.tables, &self.sizes)?;
+            for op in plan::settle(&mut self.image) {
+                write(&mut self.tables, op)?;
+            }
             self.stale = false;
         }
         Ok(())
@@ -148,6 +159,10 @@ fn write(tables: &mut Tables, op: Op) -> Result<(), DataPlaneError> {
         Op::SetCurrent { service, plan } => tables.set_current_plan(service, plan),
         Op::Bind { key, service } => tables.bind_service(key, service),
         Op::Unbind { key } => tables.unbind_service(&key),
+        Op::AddAddress { key } => tables.add_address(key),
+        Op::RemoveAddress { key } => tables.remove_address(&key),
+        Op::SetPool { service, pool } => tables.set_pool(service, pool),
+        Op::RemovePool { service } => tables.remove_pool(service),
         Op::KeepStats { service, real } => {
             let mut stats = tables.service_stats(service)?;
             stats += tables.real_stats(real)?;

@@ -9,14 +9,17 @@ use std::{
 
 use lb_common::{
     addr::{Addr, Be16},
-    real::{NextHop, RealServer},
+    real::{NextHop, Pool, RealServer},
     scheduler::Listed,
-    service::{Plan, ServiceKey},
+    service::{AddressKey, Plan, ServiceKey, role},
 };
 
-use super::ranges::{Ranges, Slots};
+use super::{
+    addresses::Addresses,
+    ranges::{Ranges, Slots},
+};
 use crate::{
-    config::model::{RealId, ServiceId},
+    config::model::{Protocol, RealId, ServiceId},
     dataplane::Sizes,
 };
 
@@ -30,6 +33,9 @@ pub struct Image {
     pub(super) services: HashMap<ServiceId, ServiceImage>,
     pub(super) reals: HashMap<u32, RealImage>,
     pub(super) hops: HashMap<IpAddr, HopImage>,
+    pub(super) addresses: Addresses,
+    /// By service slot.
+    pub(super) pools: HashMap<u32, Pool>,
     pub(super) service_slots: Slots,
     pub(super) real_slots: Slots,
     pub(super) hop_slots: Slots,
@@ -78,7 +84,13 @@ pub(super) struct RealImage {
     pub service: Option<ServiceId>,
     /// Deleted at this time, and kept while connections refer to it.
     pub retired: Option<Instant>,
+    /// What it has in `ADDRESSES`: kept as long as the slot, as connections
+    /// made under nat go on when the method changes.
+    pub roles: Vec<AddressKey>,
 }
+
+/// [`RealServer::next_hop`] of a real that needs none.
+pub(super) const NO_HOP: u32 = u32::MAX;
 
 /// A next-hop slot in use.
 #[derive(Clone, Debug)]
@@ -98,6 +110,8 @@ impl Image {
             services: HashMap::new(),
             reals: HashMap::new(),
             hops: HashMap::new(),
+            addresses: Addresses::default(),
+            pools: HashMap::new(),
             service_slots: Slots::new(sizes.services, &none),
             real_slots: Slots::new(sizes.reals, &none),
             hop_slots: Slots::new(sizes.next_hops, &none),
@@ -196,5 +210,27 @@ pub fn service_key(id: ServiceId) -> ServiceKey {
         port: Be16::new(id.port),
         protocol: id.protocol.number(),
         pad: 0,
+    }
+}
+
+/// What a bound service has in `ADDRESSES`.
+#[must_use]
+pub(super) fn service_role(id: ServiceId) -> AddressKey {
+    AddressKey {
+        address: Addr::from(id.address),
+        protocol: id.protocol.number(),
+        role: role::SERVICE,
+        pad: [0; 2],
+    }
+}
+
+/// What a real under nat has in `ADDRESSES`.
+#[must_use]
+pub(super) fn nat_role(address: Addr, protocol: Protocol) -> AddressKey {
+    AddressKey {
+        address,
+        protocol: protocol.number(),
+        role: role::NAT_REAL,
+        pad: [0; 2],
     }
 }

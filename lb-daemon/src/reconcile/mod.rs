@@ -3,9 +3,12 @@
 //! [`Image`] is what the maps hold. [`plan`] works out, without I/O, which
 //! writes make one service what it should be; [`apply`] carries them out in
 //! that order: reals, then the plan, then the word that makes it current,
-//! then the service; the reverse to remove. Services are reconciled one by
+//! then the service; the reverse to remove. What a real or a service needs
+//! beside itself (next hop, pool, `ADDRESSES`) is there before it and goes
+//! after it. Services are reconciled one by
 //! one, so what did not change is not touched.
 
+mod addresses;
 pub mod adopt;
 pub mod apply;
 pub mod image;

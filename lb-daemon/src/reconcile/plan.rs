@@ -5,16 +5,19 @@ use std::{collections::HashSet, net::IpAddr, time::Instant};
 
 use lb_common::{
     addr::{Addr, Be16},
-    real::{NextHop, RealServer, slot},
+    real::{NextHop, Pool, RealServer, flag, slot},
     scheduler::{Listed, Scheduler, rr, wrr},
-    service::{Plan, ServiceKey},
+    service::{AddressKey, Plan, ServiceKey},
 };
 
 use super::{
-    image::{HopImage, Image, PlanImage, PlanPlace, RealImage, ServiceImage, service_key},
+    image::{
+        HopImage, Image, NO_HOP, PlanImage, PlanPlace, RealImage, ServiceImage, nat_role,
+        service_key, service_role,
+    },
     retire::{forget_if_empty, retire},
 };
-use crate::config::model::{Real, RealId, Service, ServiceId};
+use crate::config::model::{ForwardingMethod, Real, RealId, Service, ServiceId};
 
 /// One write to the maps.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +55,19 @@ pub enum Op {
     },
     Unbind {
         key: ServiceKey,
+    },
+    AddAddress {
+        key: AddressKey,
+    },
+    RemoveAddress {
+        key: AddressKey,
+    },
+    SetPool {
+        service: u32,
+        pool: Pool,
+    },
+    RemovePool {
+        service: u32,
     },
     /// Adds the counters of a real to what its service has of former ones.
     KeepStats {
@@ -92,9 +108,10 @@ pub fn service(
     let mut ops = Vec::new();
     image.reclaim(now);
     let service_slot = ensure_service(image, service.id, &mut ops)?;
+    ensure_pool(image, service, service_slot, &mut ops);
     let mut listed = Vec::with_capacity(service.reals.len());
     for real in &service.reals {
-        let slot = ensure_real(image, service.id, service_slot, real, &mut ops)?;
+        let slot = ensure_real(image, service, service_slot, real, &mut ops)?;
         listed.push(Listed {
             slot,
             weight: real.weight.get(),
@@ -104,6 +121,7 @@ pub fn service(
     let entry = image.services.get_mut(&service.id).expect("made above");
     if !entry.bound {
         entry.bound = true;
+        image.addresses.take(service_role(service.id), &mut ops);
         ops.push(Op::Bind {
             key: service_key(service.id),
             service: service_slot,
@@ -117,6 +135,9 @@ pub fn service(
         .collect();
     for id in gone {
         retire(image, service.id, id, now, &mut ops);
+    }
+    if service.masquerade.is_empty() {
+        drop_pool(image, service_slot, &mut ops);
     }
     Ok(ops)
 }
@@ -132,7 +153,9 @@ pub fn remove_service(image: &mut Image, id: ServiceId, now: Instant) -> Vec<Op>
         ops.push(Op::Unbind {
             key: service_key(id),
         });
+        image.addresses.give_back(service_role(id), &mut ops);
     }
+    let slot = entry.slot;
     if let Some(plan) = entry.plan.take() {
         image.resting.push((now, plan.place));
     }
@@ -140,6 +163,7 @@ pub fn remove_service(image: &mut Image, id: ServiceId, now: Instant) -> Vec<Op>
     for real in reals {
         retire(image, id, real, now, &mut ops);
     }
+    drop_pool(image, slot, &mut ops);
     forget_if_empty(image, id);
     ops
 }
@@ -162,6 +186,56 @@ pub fn next_hop(image: &mut Image, address: IpAddr, hop: NextHop) -> Option<Op> 
     })
 }
 
+/// The hop towards an address as it was last resolved, whatever the programs
+/// made of its MTU since.
+pub fn next_hop_again(image: &Image, address: IpAddr) -> Option<Op> {
+    let HopImage { slot, hop, .. } = *image.hops.get(&address)?;
+    Some(Op::SetHop { slot, hop })
+}
+
+/// What is in the maps after a daemon that was stopped half-way and has no
+/// place there, or is missing.
+pub fn settle(image: &mut Image) -> Vec<Op> {
+    let mut ops = Vec::new();
+    image.addresses.settle(&mut ops);
+    let bound = image.services.values().filter(|service| service.bound);
+    let slots: HashSet<u32> = bound.map(|service| service.slot).collect();
+    let stale: Vec<u32> = image
+        .pools
+        .keys()
+        .filter(|slot| !slots.contains(slot))
+        .copied()
+        .collect();
+    for slot in stale {
+        drop_pool(image, slot, &mut ops);
+    }
+    ops
+}
+
+/// The pool is there before a real says that packets need it.
+fn ensure_pool(image: &mut Image, service: &Service, slot: u32, ops: &mut Vec<Op>) {
+    if service.masquerade.is_empty() {
+        return;
+    }
+    let mut pool = Pool::default();
+    for (place, address) in pool.addresses.iter_mut().zip(&service.masquerade) {
+        *place = Addr::from(*address);
+        pool.count += 1;
+    }
+    if image.pools.insert(slot, pool) != Some(pool) {
+        ops.push(Op::SetPool {
+            service: slot,
+            pool,
+        });
+    }
+}
+
+fn drop_pool(image: &mut Image, slot: u32, ops: &mut Vec<Op>) {
+    if image.pools.remove(&slot).is_some() {
+        ops.push(Op::RemovePool { service: slot });
+    }
+}
+
 fn ensure_service(image: &mut Image, id: ServiceId, ops: &mut Vec<Op>) -> Result<u32, NoRoom> {
     if let Some(entry) = image.services.get(&id) {
         return Ok(entry.slot);
@@ -180,23 +254,27 @@ fn ensure_service(image: &mut Image, id: ServiceId, ops: &mut Vec<Op>) -> Result
 
 fn ensure_real(
     image: &mut Image,
-    service: ServiceId,
+    service: &Service,
     service_slot: u32,
     real: &Real,
     ops: &mut Vec<Op>,
 ) -> Result<u32, NoRoom> {
-    let known = image.services[&service].reals.get(&real.id).copied();
-    let hop = ensure_hop(image, real.id.address, ops)?;
+    let known = image.services[&service.id].reals.get(&real.id).copied();
+    let next_hop = ensure_hop(image, real, known, ops)?;
     let server = RealServer {
         address: Addr::from(real.id.address),
         service: service_slot,
-        next_hop: hop,
+        next_hop,
         weight: real.weight.get(),
         port: Be16::new(real.id.port),
+        tunnel_port: Be16::new(real.tunnel.port),
         method: real.forward as u8,
         slot: slot::IN_USE,
+        tunnel: real.tunnel.kind as u8,
+        flags: flags(service, real),
     };
     if let Some(slot) = known {
+        ensure_role(image, service, real, slot, ops);
         let entry = image
             .reals
             .get_mut(&slot)
@@ -213,26 +291,70 @@ fn ensure_real(
         slot,
         RealImage {
             server,
-            service: Some(service),
+            service: Some(service.id),
             retired: None,
+            roles: Vec::new(),
         },
     );
     image
         .services
-        .get_mut(&service)
+        .get_mut(&service.id)
         .expect("made before")
         .reals
         .insert(real.id, slot);
-    if let Some(hop) = image.hops.get_mut(&real.id.address) {
-        hop.users += 1;
-    }
+    ensure_role(image, service, real, slot, ops);
     ops.extend([Op::ClearReal { slot }, Op::SetReal { slot, real: server }]);
     Ok(slot)
 }
 
-/// The slot of the hop towards an address, made unresolved if it is new.
-fn ensure_hop(image: &mut Image, address: IpAddr, ops: &mut Vec<Op>) -> Result<u32, NoRoom> {
-    if let Some(hop) = image.hops.get(&address) {
+fn flags(service: &Service, real: &Real) -> u8 {
+    let mut flags = 0;
+    if real.tunnel.checksum {
+        flags |= flag::TUNNEL_CHECKSUM;
+    }
+    if real.forward == ForwardingMethod::Nat && !service.masquerade.is_empty() {
+        flags |= flag::MASQUERADE;
+    }
+    flags
+}
+
+/// What comes from a real under nat is known before the first packet goes
+/// there.
+fn ensure_role(image: &mut Image, service: &Service, real: &Real, slot: u32, ops: &mut Vec<Op>) {
+    if real.forward != ForwardingMethod::Nat {
+        return;
+    }
+    let role = nat_role(Addr::from(real.id.address), service.id.protocol);
+    let entry = image
+        .reals
+        .get_mut(&slot)
+        .expect("a service's real has its slot");
+    if !entry.roles.contains(&role) {
+        entry.roles.push(role);
+        image.addresses.take(role, ops);
+    }
+}
+
+/// The slot of the hop towards a real, made unresolved if it is new. A real
+/// of this host needs none, but what it has had before its connections need.
+fn ensure_hop(
+    image: &mut Image,
+    real: &Real,
+    known: Option<u32>,
+    ops: &mut Vec<Op>,
+) -> Result<u32, NoRoom> {
+    let address = real.id.address;
+    let held = known.map_or(NO_HOP, |slot| image.reals[&slot].server.next_hop);
+    if let Some(hop) = image.hops.get(&address)
+        && hop.slot == held
+    {
+        return Ok(held);
+    }
+    if real.forward == ForwardingMethod::Local {
+        return Ok(NO_HOP);
+    }
+    if let Some(hop) = image.hops.get_mut(&address) {
+        hop.users += 1;
         return Ok(hop.slot);
     }
     let slot = image.hop_slots.take().ok_or(NO_REAL)?;
@@ -241,14 +363,8 @@ fn ensure_hop(image: &mut Image, address: IpAddr, ops: &mut Vec<Op>) -> Result<u
         address: Addr::from(address),
         ..NextHop::default()
     };
-    image.hops.insert(
-        address,
-        HopImage {
-            slot,
-            hop,
-            users: 0,
-        },
-    );
+    let users = 1;
+    image.hops.insert(address, HopImage { slot, hop, users });
     ops.push(Op::SetHop { slot, hop });
     Ok(slot)
 }

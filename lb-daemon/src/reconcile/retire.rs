@@ -5,7 +5,10 @@ use std::{net::IpAddr, time::Instant};
 
 use lb_common::real::{NextHop, RealServer, slot};
 
-use super::{image::Image, plan::Op};
+use super::{
+    image::{Image, NO_HOP},
+    plan::Op,
+};
 use crate::config::model::{RealId, ServiceId};
 
 /// Gives back the slots of deleted reals that no connection refers to, as a
@@ -69,8 +72,13 @@ fn free_real(image: &mut Image, slot: u32, ops: &mut Vec<Op>) {
         slot,
         real: RealServer::default(),
     });
+    for role in real.roles {
+        image.addresses.give_back(role, ops);
+    }
     let address = IpAddr::from(real.server.address);
-    if let Some(hop) = image.hops.get_mut(&address) {
+    if real.server.next_hop != NO_HOP
+        && let Some(hop) = image.hops.get_mut(&address)
+    {
         hop.users = hop.users.saturating_sub(1);
         if hop.users == 0 {
             let hop = image.hops.remove(&address).expect("just found");

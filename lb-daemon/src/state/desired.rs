@@ -8,7 +8,8 @@ use super::handle::{ChangeError, NewReal, RealPatch, ServicePatch, ServiceRef};
 use crate::{
     api::wire::Owner,
     config::{
-        model::{ForwardingMethod, Invalid, Real, RealId, Scheduler, Service, ServiceId},
+        model::{ForwardingMethod, Real, RealId, Scheduler, Service, ServiceId, Tunnel},
+        rules::Invalid,
         vocabulary::did_you_mean,
     },
 };
@@ -29,6 +30,7 @@ pub struct ServiceEntry {
     pub name: Option<String>,
     pub scheduler: Scheduler,
     pub forward: ForwardingMethod,
+    pub masquerade: Vec<IpAddr>,
     pub owner: Owner,
     /// The file's, with values that the runtime changed.
     pub edited: bool,
@@ -60,6 +62,7 @@ impl ServiceEntry {
             name,
             scheduler,
             forward,
+            masquerade,
             reals,
         } = service;
         let entry = |real| RealEntry {
@@ -72,6 +75,7 @@ impl ServiceEntry {
             name,
             scheduler,
             forward,
+            masquerade,
             owner,
             edited: false,
             reals: reals.into_iter().map(entry).collect(),
@@ -87,6 +91,7 @@ impl ServiceEntry {
             name: self.name.clone(),
             scheduler: self.scheduler,
             forward: self.forward,
+            masquerade: self.masquerade.clone(),
             reals: self.reals.iter().map(|entry| entry.real).collect(),
         }
     }
@@ -178,6 +183,7 @@ impl Desired {
         }
         self.check_name(id, service.name.as_deref())?;
         service.validate().map_err(invalid)?;
+        service.check_pool_is_used().map_err(invalid)?;
         self.deleted.retain(|deleted| *deleted != id);
         self.services
             .push(ServiceEntry::new(service, Owner::Runtime));
@@ -203,8 +209,16 @@ impl Desired {
         if let Some(forward) = patch.forward {
             entry.forward = forward;
         }
+        let sets_pool = patch.masquerade.is_some();
+        if let Some(masquerade) = patch.masquerade {
+            entry.masquerade = masquerade;
+        }
         entry.edited |= entry.owner == Owner::File && *entry != before;
-        entry.service().validate().map_err(invalid)?;
+        let service = entry.service();
+        service.validate().map_err(invalid)?;
+        if sets_pool {
+            service.check_pool_is_used().map_err(invalid)?;
+        }
         Ok(id)
     }
 
@@ -239,6 +253,7 @@ impl Desired {
             id,
             weight: new.weight,
             forward: new.forward.unwrap_or(entry.forward),
+            tunnel: new.tunnel.apply(Tunnel::default()),
         };
         entry.deleted_reals.retain(|deleted| *deleted != id);
         entry.reals.push(RealEntry {
@@ -267,6 +282,10 @@ impl Desired {
         if let Some(forward) = patch.forward {
             real.real.forward = forward;
         }
+        if real.real.forward != ForwardingMethod::Tun {
+            real.real.tunnel = Tunnel::default();
+        }
+        real.real.tunnel = patch.tunnel.apply(real.real.tunnel);
         real.edited |= real.owner == Owner::File && *real != before;
         real.real.validate(entry.id).map_err(invalid)?;
         Ok(entry.id)
@@ -348,6 +367,7 @@ fn merge_service(
         entry.name.clone_from(&old.name);
         entry.scheduler = old.scheduler;
         entry.forward = old.forward;
+        entry.masquerade.clone_from(&old.masquerade);
         entry.edited = true;
     } else if old.edited {
         notes.reverted.push(format!(
@@ -407,123 +427,9 @@ fn warn_of_lost_reals(old: &ServiceEntry, notes: &mut Notes) {
 }
 
 fn invalid(error: Invalid) -> ChangeError {
-    ChangeError::Invalid(error.0)
+    ChangeError::Invalid(error.problem)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::model::Weight;
-
-    fn service(id: &str, reals: &[u8]) -> Service {
-        let id: ServiceId = id.parse().unwrap();
-        let real = |host: &u8| Real {
-            id: RealId {
-                address: [10, 0, 0, *host].into(),
-                port: id.port,
-            },
-            weight: Weight::ONE,
-            forward: ForwardingMethod::Dr,
-        };
-        Service {
-            id,
-            name: None,
-            scheduler: Scheduler::Rr,
-            forward: ForwardingMethod::Dr,
-            reals: reals.iter().map(real).collect(),
-        }
-    }
-
-    const WEB: &str = "tcp:192.0.2.10:80";
-
-    fn web() -> ServiceRef {
-        ServiceRef::Id(WEB.parse().unwrap())
-    }
-
-    fn loaded(reals: &[u8]) -> Desired {
-        Desired::merge(&[service(WEB, reals)], &Desired::default(), true).0
-    }
-
-    fn weight(weight: u32) -> RealPatch {
-        RealPatch {
-            weight: Weight::new(weight),
-            forward: None,
-        }
-    }
-
-    #[test]
-    fn an_edit_holds_over_a_restart_and_ends_with_a_reload() {
-        let mut desired = loaded(&[2, 3]);
-        desired
-            .edit_real(&web(), [10, 0, 0, 2].into(), None, weight(5))
-            .unwrap();
-        desired
-            .delete_real(&web(), [10, 0, 0, 3].into(), None)
-            .unwrap();
-        let file = [service(WEB, &[2, 3])];
-
-        let (restarted, notes) = Desired::merge(&file, &desired, true);
-        assert_eq!(restarted, desired);
-        assert_eq!(notes, Notes::default());
-
-        let (reloaded, notes) = Desired::merge(&file, &desired, false);
-        assert_eq!(reloaded, loaded(&[2, 3]));
-        assert_eq!(notes.reverted.len(), 2, "{notes:?}");
-    }
-
-    #[test]
-    fn a_deleted_service_of_the_file_comes_back_with_a_reload() {
-        let mut desired = loaded(&[2]);
-        desired.delete_service(&web()).unwrap();
-        let file = [service(WEB, &[2])];
-        assert_eq!(Desired::merge(&file, &desired, true).0, desired);
-        assert_eq!(Desired::merge(&file, &desired, false).0, loaded(&[2]));
-    }
-
-    #[test]
-    fn a_runtime_real_stays_and_goes_with_its_service() {
-        let mut desired = loaded(&[2]);
-        let new = NewReal {
-            address: [10, 0, 0, 9].into(),
-            port: None,
-            weight: Weight::ONE,
-            forward: None,
-        };
-        desired.add_real(&web(), &new).unwrap();
-        let (reloaded, _) = Desired::merge(&[service(WEB, &[2])], &desired, false);
-        assert_eq!(reloaded, desired);
-        let (gone, notes) = Desired::merge(&[], &desired, false);
-        assert!(gone.services.is_empty());
-        assert!(notes.warnings[0].contains("10.0.0.9:80"), "{notes:?}");
-    }
-
-    #[test]
-    fn the_file_takes_over_what_the_runtime_made() {
-        let mut desired = Desired::default();
-        desired.add_service(service(WEB, &[2])).unwrap();
-        let (merged, notes) = Desired::merge(&[service(WEB, &[2, 3])], &desired, false);
-        assert_eq!(merged, loaded(&[2, 3]));
-        assert_eq!(notes.warnings.len(), 2, "{notes:?}");
-    }
-
-    #[test]
-    fn errors_name_the_object_and_the_nearest_one() {
-        let mut desired = loaded(&[2]);
-        let error = desired
-            .find(&ServiceRef::Id("tcp:192.0.2.10:81".parse().unwrap()))
-            .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "no service tcp:192.0.2.10:81; did you mean tcp:192.0.2.10:80?"
-        );
-        let error = desired
-            .edit_real(&web(), [10, 0, 0, 3].into(), None, weight(1))
-            .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "service tcp:192.0.2.10:80: no real 10.0.0.3:80; did you mean 10.0.0.2:80?"
-        );
-        let error = desired.add_service(service(WEB, &[])).unwrap_err();
-        assert!(matches!(error, ChangeError::Exists(_)));
-    }
-}
+#[path = "desired_tests.rs"]
+mod tests;

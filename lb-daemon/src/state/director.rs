@@ -10,16 +10,15 @@ use std::{
 };
 
 use aya::maps::{MapData, RingBuf};
-use lb_common::{
-    abi::{Event, event_kind},
-    real::NextHop,
-};
-use tokio::{io::unix::AsyncFd, sync::mpsc};
-use tracing::{debug, info, warn};
+use lb_common::abi::Event;
+use tokio::{io::unix::AsyncFd, sync::mpsc, time::sleep_until};
+use tracing::info;
 
 use super::{
     desired::Desired,
     handle::{ChangeError, Request, ServiceRef},
+    interfaces::Interfaces,
+    path_mtu::PathMtus,
     store::Store,
 };
 use crate::{
@@ -30,7 +29,7 @@ use crate::{
         pinned::PinDir,
         sweep::{Report, Sweeper},
     },
-    net::hops::{Change, Hop, Hops, Reason, Resolution},
+    net::hops::{Change, Hops, Resolution},
     reconcile::{ReconcileError, Reconciler},
 };
 
@@ -48,16 +47,21 @@ pub struct Director {
     pub(super) hops: Hops,
     pub(super) hop_changes: mpsc::Receiver<Vec<Change>>,
     pub(super) resolutions: HashMap<IpAddr, Resolution>,
+    pub(super) interfaces: Interfaces,
+    pub(super) path_mtus: PathMtus,
     /// Reals that the log has called unreachable.
     pub(super) unreachable: HashSet<IpAddr>,
     pub(super) events: AsyncFd<RingBuf<MapData>>,
     pub(super) sweeper: Sweeper,
     pub(super) reports: mpsc::Receiver<Report>,
     /// Entries that the last whole walk found.
-    pub(super) connections: u64,
+    pub(super) connections_v4: u64,
+    pub(super) connections_v6: u64,
     pub(super) began: Instant,
     /// What the operator should know, as `status` shows it.
     pub(super) warnings: Vec<String>,
+    /// The same about addresses that this host should have.
+    pub(super) foreign: Vec<String>,
     /// Keeps another daemon out of `state_dir`.
     pub(super) _state_lock: nix::fcntl::Flock<std::fs::File>,
 }
@@ -66,6 +70,10 @@ pub struct Director {
 enum Wake {
     Request(Option<Request>),
     Hops(Option<Vec<Change>>),
+    /// False: there will be no more news.
+    Links(bool),
+    PathMtus,
+    Inspection,
     Walk(Option<Report>),
     Events(Vec<Event>),
     Stop,
@@ -81,9 +89,14 @@ impl Director {
     ) {
         let mut stop = std::pin::pin!(stop);
         loop {
+            let inspect_at = self.interfaces.deadline();
+            let path_mtus_end = self.path_mtus.deadline().unwrap_or(inspect_at);
             let wake = tokio::select! {
                 request = requests.recv() => Wake::Request(request),
                 changes = self.hop_changes.recv() => Wake::Hops(changes),
+                change = self.interfaces.links.changed() => Wake::Links(change.is_ok()),
+                () = sleep_until(path_mtus_end.into()) => Wake::PathMtus,
+                () = sleep_until(inspect_at.into()) => Wake::Inspection,
                 report = self.reports.recv() => Wake::Walk(report),
                 events = next_events(&mut self.events) => Wake::Events(events),
                 () = &mut stop => Wake::Stop,
@@ -91,9 +104,12 @@ impl Director {
             match wake {
                 Wake::Request(Some(request)) => self.answer(request).await,
                 Wake::Hops(Some(changes)) => self.note_hops(changes),
+                Wake::Links(true) => self.note_links(),
+                Wake::PathMtus => self.restore_path_mtus(),
+                Wake::Inspection => self.inspect(),
                 Wake::Walk(Some(report)) => self.note_walk(&report),
                 Wake::Events(events) => self.note_events(&events),
-                Wake::Hops(None) | Wake::Walk(None) => {
+                Wake::Hops(None) | Wake::Links(false) | Wake::Walk(None) => {
                     tracing::error!("a part of the daemon has ended; stopping");
                     break;
                 }
@@ -112,7 +128,11 @@ impl Director {
         // Nobody waits for the answer any more: not an error.
         match request {
             Request::Services(reply) => drop(reply.send(self.view_services())),
-            Request::Status(reply) => drop(reply.send(self.view_status())),
+            Request::Status(reply) => {
+                self.withdraw_foreign().await;
+                self.inspect();
+                drop(reply.send(self.view_status()));
+            }
             Request::AddService(service, reply) => {
                 let outcome = self.change(|d| Ok((d.add_service(*service)?, ()))).await;
                 drop(reply.send(outcome));
@@ -181,6 +201,7 @@ impl Director {
         }
         self.watch_hops().await;
         self.warn_of_forwarding();
+        self.warn_of_foreign().await;
         done
     }
 
@@ -219,56 +240,9 @@ impl Director {
         }
     }
 
-    /// Watches the addresses that the maps need next hops for.
-    pub(super) async fn watch_hops(&mut self) {
-        let addresses: HashSet<IpAddr> = self.reconciler.image().hop_addresses().collect();
-        self.resolutions
-            .retain(|address, _| addresses.contains(address));
-        self.unreachable
-            .retain(|address| addresses.contains(address));
-        self.hops.watch(addresses).await;
-    }
-
-    pub(super) fn note_hops(&mut self, changes: Vec<Change>) {
-        for Change {
-            address,
-            resolution,
-        } in changes
-        {
-            if let Err(error) = self.note_hop(address, resolution) {
-                tracing::error!(%error, real = %address, "writing a next hop failed");
-            }
-        }
-    }
-
-    fn note_hop(&mut self, address: IpAddr, resolution: Resolution) -> Result<(), ReconcileError> {
-        let known = self
-            .reconciler
-            .image()
-            .hop(address)
-            .is_some_and(|hop| hop.resolved == 1);
-        self.resolutions.insert(address, resolution.clone());
-        match resolution {
-            Resolution::Resolved(hop) => {
-                if self.unreachable.remove(&address) {
-                    info!(real = %address, "real server can be reached");
-                }
-                self.reconciler.set_next_hop(address, map_value(&hop))
-            }
-            // Being asked is no reason to give up what was known.
-            Resolution::Unresolved(Reason::NeighbourPending) if known => Ok(()),
-            Resolution::Unresolved(reason) => {
-                // Asked again and again, it is warned of once.
-                if reason != Reason::NeighbourPending && self.unreachable.insert(address) {
-                    warn!(real = %address, %reason, "real server cannot be reached");
-                }
-                self.reconciler.set_next_hop(address, NextHop::default())
-            }
-        }
-    }
-
     fn note_walk(&mut self, report: &Report) {
-        self.connections = report.entries;
+        self.connections_v4 = report.entries_v4;
+        self.connections_v6 = report.entries_v6;
         let Some(began) = report.began else { return };
         if let Err(error) = self
             .reconciler
@@ -276,36 +250,6 @@ impl Director {
         {
             tracing::error!(%error, "freeing deleted real servers failed");
         }
-    }
-
-    fn note_events(&self, events: &[Event]) {
-        for event in events {
-            match event.kind {
-                event_kind::NEXT_HOP_UNRESOLVED => {
-                    if let Some(address) = self.reconciler.image().hop_address(event.index) {
-                        self.hops.probe(address);
-                    }
-                }
-                // A client's address, or a gateway's: not for the log.
-                event_kind::NEIGHBOUR_MISSING => {
-                    self.hops.probe_neighbour(event.index, event.address.into());
-                }
-                kind => debug!(kind, "unknown request from the data plane"),
-            }
-        }
-    }
-}
-
-/// The value of `NEXT_HOPS` for a hop; slot and address are the image's.
-fn map_value(hop: &Hop) -> NextHop {
-    NextHop {
-        destination_mac: hop.destination_mac,
-        source_mac: hop.source_mac,
-        ifindex: hop.ifindex,
-        mtu: hop.mtu,
-        resolved: 1,
-        local_address: hop.local_address.into(),
-        ..NextHop::default()
     }
 }
 

@@ -8,7 +8,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     api::wire,
-    config::model::{ForwardingMethod, RealId, Scheduler, Service, ServiceId, Weight},
+    config::model::{
+        ForwardingMethod, RealId, Scheduler, Service, ServiceId, Tunnel, TunnelKind, Weight,
+    },
 };
 
 /// A service as the command line names it: by identity or by its `name`.
@@ -24,6 +26,8 @@ pub struct ServicePatch {
     pub name: Option<String>,
     pub scheduler: Option<Scheduler>,
     pub forward: Option<ForwardingMethod>,
+    /// Empty: the clients' own addresses.
+    pub masquerade: Option<Vec<std::net::IpAddr>>,
 }
 
 /// A real to be added: what is `None` comes from the service.
@@ -33,6 +37,7 @@ pub struct NewReal {
     pub port: Option<u16>,
     pub weight: Weight,
     pub forward: Option<ForwardingMethod>,
+    pub tunnel: TunnelPatch,
 }
 
 /// What a real edit changes; what is `None` stays.
@@ -40,6 +45,35 @@ pub struct NewReal {
 pub struct RealPatch {
     pub weight: Option<Weight>,
     pub forward: Option<ForwardingMethod>,
+    pub tunnel: TunnelPatch,
+}
+
+/// What is asked of a real's tunnel; what is `None` stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TunnelPatch {
+    pub kind: Option<TunnelKind>,
+    pub port: Option<u16>,
+    pub checksum: Option<bool>,
+}
+
+impl TunnelPatch {
+    /// The tunnel that `before` becomes. A new kind takes over what it has
+    /// itself: a port or a checksum that it cannot have is gone unless asked
+    /// for, and then refused.
+    #[must_use]
+    pub fn apply(self, before: Tunnel) -> Tunnel {
+        let kind = self.kind.unwrap_or(before.kind);
+        let port = match kind {
+            TunnelKind::Gue => before.port,
+            TunnelKind::Ipip | TunnelKind::Gre => Tunnel::DEFAULT_PORT,
+        };
+        let checksum = kind != TunnelKind::Ipip && before.checksum;
+        Tunnel {
+            kind,
+            port: self.port.unwrap_or(port),
+            checksum: self.checksum.unwrap_or(checksum),
+        }
+    }
 }
 
 /// Why a change was refused. The text names the object; nothing has changed.

@@ -10,12 +10,12 @@ use super::{
     desired::Desired,
     director::Director,
     handle::{ChangeError, ReloadReport},
-    start::{FORWARDING_WARNING, settings},
+    start::settings,
 };
 use crate::{
     config::{
         file,
-        model::{Config, Real, Service, ServiceId},
+        model::{Config, Real, Service, ServiceId, Tunnel, TunnelKind},
     },
     dataplane::attach,
     reconcile::plan,
@@ -53,11 +53,12 @@ impl Director {
             .programs
             .xdp(program::DIRECTOR)
             .map_err(|error| failed(&error))?;
-        let (mut attachments, attach_warnings) = attach::prepare(
+        let mut attachments = attach::prepare(
             &self.pins,
             director,
             &config.director.interfaces,
             config.director.xdp_mode,
+            &self.attachments,
         )
         .map_err(|error| invalid(&error))?;
         self.install(desired, &changed).await?;
@@ -80,25 +81,19 @@ impl Director {
         self.attachments = attachments;
         self.config = config;
         // What was said before and still holds is not said again.
-        let attachments = &self.attachments;
-        self.warnings.retain(|warning| {
-            warning == FORWARDING_WARNING
-                || attachments
-                    .iter()
-                    .any(|at| warning.starts_with(&format!("interface {}: ", at.interface)))
-        });
+        self.warnings
+            .retain(|warning| Self::is_about_forwarding(warning));
         self.warnings.extend(notes.warnings.iter().cloned());
-        self.warnings.extend(attach_warnings.iter().cloned());
-        self.warn_of_forwarding();
+        self.inspect();
         for line in &lines {
             info!("{line}");
         }
-        for warning in notes.warnings.iter().chain(&attach_warnings) {
+        for warning in &notes.warnings {
             warn!("{warning}");
         }
         Ok(ReloadReport {
             changes: lines,
-            warnings: self.warnings.clone(),
+            warnings: self.all_warnings(),
         })
     }
 
@@ -177,6 +172,18 @@ fn describe(before: &Service, after: &Service) -> Vec<String> {
         let (from, to) = (before.scheduler.name(), after.scheduler.name());
         lines.push(format!("service {id}: scheduler {from} -> {to}"));
     }
+    if before.masquerade != after.masquerade {
+        let list = |service: &Service| match &service.masquerade[..] {
+            [] => "none".to_owned(),
+            pool => pool
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", "),
+        };
+        let (from, to) = (list(before), list(after));
+        lines.push(format!("service {id}: masquerade {from} -> {to}"));
+    }
     if before.name != after.name || before.forward != after.forward {
         lines.push(format!("service {id}: changed"));
     }
@@ -216,7 +223,30 @@ fn describe_real(service: ServiceId, before: &Real, after: &Real) -> String {
             after.forward.name()
         ));
     }
+    if before.tunnel != after.tunnel {
+        let (from, to) = (
+            describe_tunnel(before.tunnel),
+            describe_tunnel(after.tunnel),
+        );
+        what.push(format!("tunnel {from} -> {to}"));
+    }
     format!("service {service}: real {} {}", after.id, what.join(", "))
+}
+
+fn describe_tunnel(tunnel: Tunnel) -> String {
+    let Tunnel {
+        kind,
+        port,
+        checksum,
+    } = tunnel;
+    let mut text = kind.name().to_owned();
+    if kind == TunnelKind::Gue {
+        text.push_str(&format!(":{port}"));
+    }
+    if checksum {
+        text.push_str("+checksum");
+    }
+    text
 }
 
 fn other_differences(before: &Config, after: &Config) -> Vec<String> {

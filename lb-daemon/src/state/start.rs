@@ -9,29 +9,33 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lb_common::abi::{Settings, program, settings_flag};
+use aya::maps::MapData;
+use lb_common::{
+    abi::{Settings, program, settings_flag},
+    addr::{Addr, Be32},
+};
 use tokio::{io::unix::AsyncFd, sync::mpsc};
 use tracing::{info, warn};
 
-use super::{desired::Desired, director::Director, footprint::Footprint, store::Store};
+use super::{
+    desired::Desired, director::Director, footprint::Footprint, interfaces::Interfaces,
+    path_mtu::PathMtus, store::Store,
+};
 use crate::{
-    config::model::{Config, ForwardingMethod, Options, Timeouts},
+    config::model::{Config, ForwardingMethod, Options, Timeouts, TunnelSources},
     dataplane::{
         DataPlaneError, Loaded, Programs, Sizes, attach, bpffs,
         pinned::{PinDir, lock_dir},
         privilege::check_privilege,
-        sweep::Sweeper,
+        sweep::{Sweeper, Swept},
     },
-    net::{NetError, forwarding, hops::Hops, link},
+    net::{NetError, hops::Hops, links::Links},
     reconcile::{ReconcileError, Reconciler},
 };
 
 /// How long a start waits for neighbours to answer: the first packets shall
 /// find their way, and a real that is down shall not hold up the others.
 const NEIGHBOUR_PATIENCE: Duration = Duration::from_millis(1500);
-
-pub(super) const FORWARDING_WARNING: &str =
-    "net.ipv4.ip_forward is off: services with nat get no answers back to their clients";
 
 /// Why the daemon did not start.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +93,7 @@ impl Director {
             .services
             .iter()
             .flat_map(|s| &s.reals)
+            .filter(|r| r.real.forward != ForwardingMethod::Local)
             .map(|r| r.real.id.address)
             .collect();
         let waiting = hops.clone();
@@ -97,7 +102,17 @@ impl Director {
         let sizes = Sizes::from(config.capacity);
         let loaded = Programs::load(&pins, &sizes)?;
         let adopted = loaded.adopted;
-        let setting_up = set_up(&config, &desired, &pins, sizes, loaded, &mut warnings);
+        let links = hops.links();
+        let known_links = links.borrow().clone();
+        let setting_up = set_up(
+            &config,
+            &desired,
+            &pins,
+            sizes,
+            loaded,
+            &known_links,
+            &mut warnings,
+        );
         let parts = match setting_up {
             Ok(parts) => parts,
             Err(error) => {
@@ -115,7 +130,6 @@ impl Director {
             sweeper,
             reports,
         } = parts;
-        warn_of_veth(&attachments, &mut warnings).await;
         let mut director = Self {
             config,
             config_path,
@@ -128,13 +142,17 @@ impl Director {
             hops,
             hop_changes,
             resolutions: HashMap::new(),
+            interfaces: Interfaces::new(links),
+            path_mtus: PathMtus::default(),
             unreachable: HashSet::new(),
             events,
             sweeper,
             reports,
-            connections: 0,
+            connections_v4: 0,
+            connections_v6: 0,
             began: Instant::now(),
             warnings,
+            foreign: Vec::new(),
             _state_lock: state_lock,
         };
         for warning in &director.warnings {
@@ -148,7 +166,8 @@ impl Director {
         while let Ok(changes) = director.hop_changes.try_recv() {
             director.note_hops(changes);
         }
-        director.warn_of_forwarding();
+        director.inspect();
+        director.warn_of_foreign().await;
         info!(
             adopted,
             services = director.desired.services.len(),
@@ -156,52 +175,13 @@ impl Director {
         );
         Ok(director)
     }
-
-    /// nat needs the kernel's forwarding for the way back; dr and tun do not.
-    pub(super) fn warn_of_forwarding(&mut self) {
-        let reals = self
-            .desired
-            .services
-            .iter()
-            .flat_map(|service| &service.reals);
-        let has_nat = reals
-            .into_iter()
-            .any(|r| r.real.forward == ForwardingMethod::Nat);
-        let is_missing = has_nat && matches!(forwarding::ipv4_enabled(), Ok(false));
-        let was_missing = self
-            .warnings
-            .iter()
-            .any(|warning| warning == FORWARDING_WARNING);
-        if is_missing && !was_missing {
-            warn!("{FORWARDING_WARNING}");
-            self.warnings.push(FORWARDING_WARNING.to_owned());
-        } else if was_missing && !is_missing {
-            self.warnings
-                .retain(|warning| warning != FORWARDING_WARNING);
-        }
-    }
-}
-
-/// What a veth's driver keeps to itself: it drops, uncounted, what a program
-/// sends while the other end has none.
-async fn warn_of_veth(attachments: &[attach::Attachment], warnings: &mut Vec<String>) {
-    for attachment in attachments.iter().filter(|a| a.mode == "native") {
-        let name = &attachment.interface;
-        let link = link::find(name).await;
-        if link.is_ok_and(|link| link.kind.as_deref() == Some("veth")) {
-            warnings.push(format!(
-                "interface {name}: a veth in native mode; what lbd sends by it is lost unless the other end runs an \
-                 XDP program too; director.xdp_mode = \"generic\" needs none"
-            ));
-        }
-    }
 }
 
 struct Parts {
     reconciler: Reconciler,
     programs: Programs,
     attachments: Vec<attach::Attachment>,
-    events: AsyncFd<aya::maps::RingBuf<aya::maps::MapData>>,
+    events: AsyncFd<aya::maps::RingBuf<MapData>>,
     sweeper: Sweeper,
     reports: mpsc::Receiver<crate::dataplane::sweep::Report>,
 }
@@ -214,20 +194,21 @@ fn set_up(
     pins: &PinDir,
     sizes: Sizes,
     loaded: Loaded,
+    links: &Links,
     warnings: &mut Vec<String>,
 ) -> Result<Parts, StartError> {
     let Loaded {
         mut programs,
         tables,
         events,
-        connections,
+        connections_v4,
+        connections_v6,
         ..
     } = loaded;
     let director = programs.xdp(program::DIRECTOR)?;
     let interfaces = &config.director.interfaces;
-    let (mut attachments, attach_warnings) =
-        attach::prepare(pins, director, interfaces, config.director.xdp_mode)?;
-    warnings.extend(attach_warnings);
+    let mut attachments =
+        attach::prepare(pins, director, interfaces, config.director.xdp_mode, &[])?;
 
     if let Err(error) = programs.start_log() {
         warn!(%error, "the programs' log cannot be read");
@@ -235,6 +216,10 @@ fn set_up(
     let settings = settings(&config.timeouts, &config.options);
     let mut reconciler = Reconciler::new(tables, sizes)?;
     reconciler.tables_mut().set_settings(settings)?;
+    // Nothing known yet: what an earlier daemon wrote is better than nothing.
+    if !links.is_empty() {
+        reconciler.tables_mut().set_ports(&links.egresses())?;
+    }
     programs.set_stages()?;
     let strangers: Vec<_> = reconciler
         .image()
@@ -254,18 +239,24 @@ fn set_up(
     attach::commit(pins, programs.xdp(program::DIRECTOR)?, &mut attachments)?;
 
     let io = |doing| move |source| StartError::Io { doing, source };
-    let sweep = programs.fd(program::SWEEP)?;
-    let sweep = sweep
-        .as_fd()
-        .try_clone_to_owned()
-        .map_err(io("duplicate the sweep program"))?;
-    let table = connections
-        .fd()
-        .as_fd()
-        .try_clone_to_owned()
-        .map_err(io("duplicate the connection table"))?;
+    let mut swept = |name, connections: MapData| {
+        let program = programs.fd(name)?;
+        Ok::<_, StartError>(Swept {
+            connections: connections
+                .fd()
+                .as_fd()
+                .try_clone_to_owned()
+                .map_err(io("duplicate a connection table"))?,
+            program: program
+                .as_fd()
+                .try_clone_to_owned()
+                .map_err(io("duplicate a sweep program"))?,
+        })
+    };
+    let v4 = swept(program::SWEEP_V4, connections_v4)?;
+    let v6 = swept(program::SWEEP_V6, connections_v6)?;
     let (reporter, reports) = mpsc::channel(1);
-    let sweeper = Sweeper::start(table, sweep, settings.timeouts_s, reporter)
+    let sweeper = Sweeper::start(v4, v6, settings.timeouts_s, reporter)
         .map_err(io("start the sweep thread"))?;
     // SAFETY: the ring owns its map's descriptor, always the same, and closes
     // it when it is dropped.
@@ -283,12 +274,28 @@ fn set_up(
 
 /// `[timeouts]` and `[options]` as the programs read them.
 pub(super) fn settings(timeouts: &Timeouts, options: &Options) -> Settings {
+    let TunnelSources { v4, v6 } = options.tunnel_sources;
     let mut settings = Settings {
-        timeouts_s: [0; 16],
+        timeouts_s: [0; 32],
         flags: 0,
         icmp_rate: options.icmp_rate,
+        tunnel_source_v4: Be32::default(),
+        tunnel_prefix_v4: 0,
+        tunnel_prefix_v6: 0,
+        pad: [0; 2],
+        tunnel_source_v6: Addr::UNSPECIFIED,
     };
     settings.timeouts_s[..timeouts.0.len()].copy_from_slice(&timeouts.0);
+    if let Some((network, length)) = v4 {
+        settings.flags |= settings_flag::TUNNEL_SOURCES_V4;
+        settings.tunnel_source_v4 = Be32::new(network.to_bits());
+        settings.tunnel_prefix_v4 = length;
+    }
+    if let Some((network, length)) = v6 {
+        settings.flags |= settings_flag::TUNNEL_SOURCES_V6;
+        settings.tunnel_source_v6 = IpAddr::from(network).into();
+        settings.tunnel_prefix_v6 = length;
+    }
     if options.sloppy_tcp {
         settings.flags |= settings_flag::SLOPPY_TCP;
     }
@@ -311,6 +318,7 @@ pub fn unload(config: &Config) -> Result<bool, StartError> {
         None
     };
     let pins = PinDir::open(&director.pin_dir)?;
+    pins.check_other_versions()?;
     let was_there = pins.is_populated();
     pins.remove()?;
     Ok(was_there)

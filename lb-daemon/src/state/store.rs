@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::desired::{Desired, RealEntry, ServiceEntry};
 use crate::{
-    api::wire::Owner,
-    config::model::{ForwardingMethod, Real, RealId, Scheduler, Weight},
+    api::wire::{self, Owner},
+    config::model::{ForwardingMethod, Real, RealId, Scheduler, Tunnel, Weight},
 };
 
 const FILE: &str = "state.json";
@@ -41,6 +41,8 @@ struct StoredService {
     name: Option<String>,
     scheduler: String,
     forward: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    masquerade: Vec<IpAddr>,
     owner: Owner,
     edited: bool,
     reals: Vec<StoredReal>,
@@ -61,6 +63,9 @@ struct StoredReal {
     port: u16,
     weight: u32,
     forward: String,
+    /// Under tun alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tunnel: Option<wire::Tunnel>,
     owner: Owner,
     edited: bool,
 }
@@ -133,6 +138,7 @@ impl From<&ServiceEntry> for StoredService {
             name: entry.name.clone(),
             scheduler: entry.scheduler.name().into(),
             forward: entry.forward.name().into(),
+            masquerade: entry.masquerade.clone(),
             owner: entry.owner,
             edited: entry.edited,
             reals: entry.reals.iter().map(StoredReal::from).collect(),
@@ -148,6 +154,7 @@ impl From<&RealEntry> for StoredReal {
             port: entry.real.id.port,
             weight: entry.real.weight.get(),
             forward: entry.real.forward.name().into(),
+            tunnel: wire::Tunnel::of(&entry.real),
             owner: entry.owner,
             edited: entry.edited,
         }
@@ -189,6 +196,7 @@ impl TryFrom<StoredService> for ServiceEntry {
             scheduler: Scheduler::from_name(&stored.scheduler)
                 .ok_or_else(|| format!("unknown scheduler {}", stored.scheduler))?,
             forward: forward(&stored.forward)?,
+            masquerade: stored.masquerade,
             owner: stored.owner,
             edited: stored.edited,
             reals: reals?,
@@ -216,6 +224,10 @@ impl TryFrom<&StoredReal> for RealEntry {
                 },
                 weight,
                 forward: forward(&stored.forward)?,
+                tunnel: stored
+                    .tunnel
+                    .as_ref()
+                    .map_or(Ok(Tunnel::default()), Tunnel::try_from)?,
             },
             owner: stored.owner,
             edited: stored.edited,
@@ -230,7 +242,7 @@ fn forward(name: &str) -> Result<ForwardingMethod, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::model::{Service, ServiceId};
+    use crate::config::model::{Service, ServiceId, TunnelKind};
 
     fn desired() -> Desired {
         let id: ServiceId = "tcp:192.0.2.10:80".parse().unwrap();
@@ -241,14 +253,31 @@ mod tests {
                 name: Some("web".into()),
                 scheduler: Scheduler::Wrr,
                 forward: ForwardingMethod::Nat,
-                reals: vec![Real {
-                    id: RealId {
-                        address: [10, 0, 0, 2].into(),
-                        port: 8080,
+                masquerade: vec![[10, 0, 0, 250].into()],
+                reals: vec![
+                    Real {
+                        id: RealId {
+                            address: [10, 0, 0, 2].into(),
+                            port: 8080,
+                        },
+                        weight: Weight::ONE,
+                        forward: ForwardingMethod::Nat,
+                        tunnel: Tunnel::default(),
                     },
-                    weight: Weight::ONE,
-                    forward: ForwardingMethod::Nat,
-                }],
+                    Real {
+                        id: RealId {
+                            address: "2001:db8::2".parse().unwrap(),
+                            port: 80,
+                        },
+                        weight: Weight::ONE,
+                        forward: ForwardingMethod::Tun,
+                        tunnel: Tunnel {
+                            kind: TunnelKind::Gue,
+                            port: 7000,
+                            checksum: true,
+                        },
+                    },
+                ],
             })
             .unwrap();
         desired.deleted.push("udp:192.0.2.10:53".parse().unwrap());
@@ -262,6 +291,20 @@ mod tests {
         assert_eq!(store.load(), (Desired::default(), None));
         store.save(&desired()).unwrap();
         assert_eq!(store.load(), (desired(), None));
+    }
+
+    #[test]
+    fn a_file_from_before_tunnels_and_pools_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = r#"{"version":1,"services":[{"service":"tcp:192.0.2.10:80","name":null,"scheduler":"rr",
+            "forward":"tun","owner":"runtime","edited":false,"deleted_reals":[],
+            "reals":[{"address":"10.0.0.2","port":80,"weight":1,"forward":"tun","owner":"runtime","edited":false}]
+            }],"deleted":[]}"#;
+        fs::write(dir.path().join(FILE), text).unwrap();
+        let (loaded, warning) = Store::new(dir.path()).load();
+        assert_eq!(warning, None);
+        assert!(loaded.services[0].masquerade.is_empty());
+        assert_eq!(loaded.services[0].reals[0].real.tunnel, Tunnel::default());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     api::wire,
+    config::model::ForwardingMethod,
     dataplane::DataPlaneError,
     net::hops::{Reason, Resolution},
 };
@@ -47,6 +48,7 @@ impl Director {
             scheduler: entry.scheduler.name().into(),
             scheduler_flags: Vec::new(),
             forward: entry.forward.name().into(),
+            masquerade: entry.masquerade.clone(),
             reals: reals?,
             stats: stats.into(),
         })
@@ -66,6 +68,7 @@ impl Director {
         Ok(wire::Real {
             real: real.id.to_string(),
             forward: real.forward.name().into(),
+            tunnel: wire::Tunnel::of(real),
             weight: real.weight.get(),
             effective_weight: real.weight.get(),
             state: "ready".into(),
@@ -88,6 +91,9 @@ impl Director {
     /// Why packets do not get to a real, if so.
     fn unreachable(&self, entry: &RealEntry) -> Option<Reason> {
         let address = entry.real.id.address;
+        if entry.real.forward == ForwardingMethod::Local {
+            return None;
+        }
         if self
             .reconciler
             .image()
@@ -132,11 +138,12 @@ impl Director {
                 .iter()
                 .map(|a| wire::Interface {
                     name: a.interface.clone(),
-                    mode: a.mode.into(),
+                    mode: a.mode().into(),
                 })
                 .collect(),
             tables: vec![
-                table("connections_v4", self.connections, capacity.connections),
+                table("connections_v4", self.connections_v4, capacity.connections),
+                table("connections_v6", self.connections_v6, capacity.connections),
                 table("services", services.into(), capacity.services),
                 table("reals", reals.into(), capacity.reals),
             ],
@@ -145,7 +152,7 @@ impl Director {
                 .map(|(name, count)| (name.to_owned(), count))
                 .collect(),
             unresolved,
-            warnings: self.warnings.clone(),
+            warnings: self.all_warnings(),
         })
     }
 }

@@ -7,10 +7,15 @@
 
 #![no_std]
 #![no_main]
+#![expect(internal_features, reason = "atomics: see verifier.rs")]
+#![feature(core_intrinsics, asm_experimental_arch)]
 
 #[path = "../packet.rs"]
 #[expect(dead_code, reason = "the director uses more of it")]
 mod packet;
+#[path = "../verifier.rs"]
+#[expect(dead_code, reason = "the director uses more of it")]
+mod verifier;
 
 use aya_ebpf::{
     bindings::xdp_action::{XDP_ABORTED, XDP_PASS, XDP_TX},
@@ -22,11 +27,17 @@ use aya_ebpf::{
 use lb_common::{
     addr::Be32,
     bench::{PACKET_BYTES, Template},
+    checksum,
     connection::Connection,
     flow::FlowKeyV4,
+    limits::ETHERNET_HEADER_BYTES,
+    parse::Frame as _,
     wire::{ipv4::Ipv4, tcp::Tcp},
 };
-use packet::{NETWORK_OFFSET, Packet};
+use packet::Packet;
+
+/// Offset of the network header: the packets have no tags.
+const NETWORK_OFFSET: usize = ETHERNET_HEADER_BYTES;
 
 /// The packet to restore.
 #[map]
@@ -53,7 +64,7 @@ fn restore(packet: &Packet) -> Option<u32> {
     let template = unsafe { &mut *template };
     let context = packet.context();
     let grown = context.data_end() - context.data() - PACKET_BYTES;
-    if grown != 0 && !packet.shrink_head(grown as u16) {
+    if grown != 0 && !packet.move_head(grown as i32) {
         return None;
     }
     let bytes = packet.at::<[u64; PACKET_BYTES / 8]>(0)?;
@@ -65,14 +76,18 @@ fn restore(packet: &Packet) -> Option<u32> {
     let client = template
         .first_client
         .wrapping_add(turn & template.flow_mask);
+    let client = Be32::new(client);
     // SAFETY: as above; the fields are byte-aligned.
-    unsafe {
-        if template.vary_destination == 0 {
-            (*ipv4.as_ptr()).source = Be32::new(client);
-        } else {
-            (*ipv4.as_ptr()).destination = Be32::new(client);
-        }
-    }
+    let ipv4 = unsafe { &mut *ipv4.as_ptr() };
+    let place = if template.vary_destination == 0 {
+        &raw mut ipv4.source
+    } else {
+        &raw mut ipv4.destination
+    };
+    // SAFETY: it is this header's own.
+    let former = unsafe { place.replace(client) };
+    let delta = checksum::replace_u32(former.raw(), client.raw());
+    ipv4.checksum = checksum::apply(ipv4.checksum, delta);
     // SAFETY: nothing of this program is needed after it.
     unsafe { UNDER_TEST.tail_call(context, 0) };
     None

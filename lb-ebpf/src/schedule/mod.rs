@@ -5,7 +5,10 @@ pub mod rr;
 pub mod wrr;
 
 use lb_common::{
-    abi::stage as stages, scheduler::PlanWords, service::Plan, verdict::DropReason, wire::icmp,
+    abi::{message, stage as stages},
+    scheduler::PlanWords,
+    service::Plan,
+    verdict::DropReason,
 };
 
 use crate::{
@@ -52,13 +55,13 @@ pub fn with_plan(packet: &Packet, pick: impl Fn(u64, &Plan, &Words) -> Option<u3
     match pick(turn, plan, &words) {
         Some(real) => {
             scratch.real = real;
-            stage::go(packet, stages::CONNECT)
+            stage::go(packet, stages::CONNECT_V4 + u32::from(scratch.family & 1))
         }
-        None => stage::answer(
+        None => stage::answer_family(
             packet,
+            scratch.family,
             DropReason::NoReal,
-            icmp::DESTINATION_UNREACHABLE,
-            icmp::PORT_UNREACHABLE,
+            message::PORT_UNREACHABLE,
             0,
         ),
     }

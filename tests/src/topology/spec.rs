@@ -30,9 +30,16 @@ impl Method {
 pub enum Wiring {
     /// Between the clients' network and the reals', with an interface in each.
     TwoArmed,
-    /// On the one wire that all are on: packets leave where they came in. Not for nat.
+    /// On the one wire that all are on: packets leave where they came in. By nat
+    /// only with `masquerade`, since answers would pass the director by.
     OneArmed,
+    /// As two-armed, but the reals are behind a router, in a network whose MTU
+    /// is only [`FAR_MTU`]. For tun.
+    Routed,
 }
+
+/// The MTU of the network behind the router.
+pub const FAR_MTU: usize = 1400;
 
 /// What network to make.
 #[derive(Debug, Clone)]

@@ -10,7 +10,7 @@ use tokio::{net::UnixStream, sync::mpsc, task::JoinHandle};
 use super::*;
 use crate::{
     api::{bind, wire},
-    config::model::{RealId, Service},
+    config::model::{RealId, Service, Tunnel},
     state::handle::{ChangeError, ReloadReport, Request, ServiceRef},
 };
 
@@ -104,6 +104,7 @@ fn shown(service: &Service) -> wire::Service {
         scheduler: service.scheduler.name().into(),
         scheduler_flags: Vec::new(),
         forward: service.forward.name().into(),
+        masquerade: service.masquerade.clone(),
         reals: service.reals.iter().map(shown_real).collect(),
         stats: wire::Stats {
             connections: 5,
@@ -116,6 +117,7 @@ fn shown_real(real: &crate::config::model::Real) -> wire::Real {
     wire::Real {
         real: real.id.to_string(),
         forward: real.forward.name().into(),
+        tunnel: wire::Tunnel::of(real),
         weight: real.weight.get(),
         effective_weight: real.weight.get(),
         state: "ready".into(),
@@ -183,6 +185,9 @@ async fn state_task(mut requests: mpsc::Receiver<Request>) {
                         service.name = patch.name.or(service.name.take());
                         service.scheduler = patch.scheduler.unwrap_or(service.scheduler);
                         service.forward = patch.forward.unwrap_or(service.forward);
+                        service.masquerade = patch
+                            .masquerade
+                            .unwrap_or_else(|| service.masquerade.clone());
                     }),
                 );
             }
@@ -205,6 +210,7 @@ async fn state_task(mut requests: mpsc::Receiver<Request>) {
                             id,
                             weight: new.weight,
                             forward: new.forward.unwrap_or(service.forward),
+                            tunnel: new.tunnel.apply(Tunnel::default()),
                         });
                         id
                     }),
@@ -217,6 +223,7 @@ async fn state_task(mut requests: mpsc::Receiver<Request>) {
                         let real = &mut service.reals[index];
                         real.weight = patch.weight.unwrap_or(real.weight);
                         real.forward = patch.forward.unwrap_or(real.forward);
+                        real.tunnel = patch.tunnel.apply(real.tunnel);
                     }),
                 );
             }
@@ -359,6 +366,40 @@ async fn reals_live_below_their_service() {
         .await;
     api.problem("DELETE", &format!("{reals}/10.0.0.2:80"), Value::Null, 404)
         .await;
+}
+
+#[tokio::test]
+async fn tunnels_and_pools_have_the_files_shape() {
+    let api = Api::start();
+    let body = json!({"service": "tcp:[2001:db8::a]:80", "scheduler": "rr", "forward": "nat",
+                      "masquerade": ["fd00::1"]});
+    let made = api.ask("POST", "/v1/services", body, 201).await;
+    assert_eq!(made["masquerade"], json!(["fd00::1"]));
+    let path = "/v1/services/tcp:%5B2001:db8::a%5D:80";
+    let reals = format!("{path}/reals");
+    let body =
+        json!({"real": "10.0.0.2", "forward": "tun", "tunnel": {"type": "gue", "checksum": true}});
+    let real = api.ask("POST", &reals, body, 201).await;
+    let tunnel = json!({"type": "gue", "port": 6080, "checksum": true});
+    assert_eq!(
+        (&real["real"], &real["tunnel"]),
+        (&json!("10.0.0.2:80"), &tunnel)
+    );
+    let real = api
+        .ask(
+            "PATCH",
+            &format!("{reals}/10.0.0.2"),
+            json!({"tunnel": {"port": 7000}}),
+            200,
+        )
+        .await;
+    assert_eq!(real["tunnel"]["port"], 7000);
+    let nat = api
+        .ask("POST", &reals, json!({"real": "[fd00::2]:8080"}), 201)
+        .await;
+    assert!(nat.get("tunnel").is_none(), "{nat}");
+    let edited = api.ask("PATCH", path, json!({"masquerade": []}), 200).await;
+    assert!(edited.get("masquerade").is_none(), "{edited}");
 }
 
 #[tokio::test]

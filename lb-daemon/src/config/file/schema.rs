@@ -103,6 +103,7 @@ pub(super) const OPTIONS: Keys = &[
     ("reuse_fin_wait", Used),
     ("lblc_expiry", Later(Duration("24h"))),
     ("icmp_rate", Used),
+    ("tunnel_sources", Used),
 ];
 
 pub(super) const DEFENCE: Keys = &[
@@ -138,7 +139,7 @@ pub(super) const SERVICE: Keys = &[
     ("scheduler_flags", Later(EmptyList)),
     ("mh_table_size", Later(Integer(4093))),
     ("forward", Used),
-    ("masquerade", Later(Absent(&[]))),
+    ("masquerade", Used),
     ("one_packet", Later(Boolean(false))),
     (
         "persistence",
@@ -169,20 +170,15 @@ pub(super) const REAL: Keys = &[
     ("port", Used),
     ("weight", Used),
     ("forward", Used),
-    (
-        "tunnel",
-        Later(Default::Table(&[
-            ("type", Text("ipip")),
-            ("port", Integer(6080)),
-            ("checksum", Boolean(false)),
-        ])),
-    ),
+    ("tunnel", Used),
     ("upper_threshold", Later(Integer(0))),
     ("lower_threshold", Later(Integer(0))),
     ("notify_up", Later(EmptyList)),
     ("notify_down", Later(EmptyList)),
     ("health", Later(Absent(HEALTH))),
 ];
+
+pub(super) const TUNNEL: Keys = &[("type", Used), ("port", Used), ("checksum", Used)];
 
 const HEALTH: &[&str] = &[
     "type",

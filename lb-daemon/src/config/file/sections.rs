@@ -1,10 +1,10 @@
 //! The sections of plain numbers and switches, and those in which this version
 //! takes nothing but the defaults.
 
-use std::ops::RangeInclusive;
+use std::{net::IpAddr, ops::RangeInclusive};
 
-use super::{ConfigError, schema, table::Table};
-use crate::config::model::{Capacity, Config, Options};
+use super::{ConfigError, prefix, schema, table::Table};
+use crate::config::model::{Capacity, Config, Options, TunnelSources};
 
 /// Entries of one map: past any machine's memory, far from overflowing.
 const CAPACITY_RANGE: RangeInclusive<u64> = 1..=1 << 28;
@@ -26,7 +26,28 @@ pub(super) fn options(root: &Table<'_>) -> Result<Options, ConfigError> {
         sloppy_tcp: flag("sloppy_tcp")?,
         reuse_fin_wait: flag("reuse_fin_wait")?,
         icmp_rate: number(table.as_ref(), "icmp_rate", 0..=1_000_000, 1000)?,
+        tunnel_sources: table
+            .as_ref()
+            .map_or(Ok(TunnelSources::default()), tunnel_sources)?,
     })
+}
+
+/// At most one prefix for each family.
+fn tunnel_sources(table: &Table<'_>) -> Result<TunnelSources, ConfigError> {
+    let mut sources = TunnelSources::default();
+    let Some(entry) = table.get("tunnel_sources") else {
+        return Ok(sources);
+    };
+    for element in entry.elements("an array")? {
+        let is_second = match element.parsed(prefix::parse)? {
+            (IpAddr::V4(network), length) => sources.v4.replace((network, length)).is_some(),
+            (IpAddr::V6(network), length) => sources.v6.replace((network, length)).is_some(),
+        };
+        if is_second {
+            return Err(element.error("a second prefix of one family; there can be one for each"));
+        }
+    }
+    Ok(sources)
 }
 
 /// The sections in which this version takes nothing but the defaults.
@@ -93,6 +114,40 @@ mod tests {
 
     fn refused(text: &str) -> String {
         parse(text, "lbd.toml").unwrap_err().to_string()
+    }
+
+    #[test]
+    fn tunnels_have_a_source_prefix_for_each_family() {
+        let text =
+            format!("{DIRECTOR}[options]\ntunnel_sources = ['100.64.0.0/16', '2001:db8:f::/64']\n");
+        let sources = parse(&text, "lbd.toml").unwrap().options.tunnel_sources;
+        assert_eq!(sources.v4, Some(([100, 64, 0, 0].into(), 16)));
+        assert_eq!(sources.v6, Some(("2001:db8:f::".parse().unwrap(), 64)));
+        for (value, problem) in [
+            (
+                "'100.64.0.0'",
+                "\"100.64.0.0\" is not a prefix: expected 100.64.0.0/16 or 2001:db8:f::/64",
+            ),
+            (
+                "'100.64.0.1/16'",
+                "\"100.64.0.1/16\" has bits behind its length; write 100.64.0.0/16",
+            ),
+            (
+                "'224.0.0.0/8'",
+                "\"224.0.0.0/8\" is not a prefix of unicast addresses",
+            ),
+            (
+                "'10.0.0.0/8', '10.0.0.0/8'",
+                "a second prefix of one family; there can be one for each",
+            ),
+        ] {
+            assert_eq!(
+                refused(&format!(
+                    "{DIRECTOR}[options]\ntunnel_sources = [\n{value}]\n"
+                )),
+                format!("lbd.toml:5: options.tunnel_sources: {problem}")
+            );
+        }
     }
 
     #[test]

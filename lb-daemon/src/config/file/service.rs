@@ -2,9 +2,10 @@
 
 use std::{collections::HashMap, net::IpAddr};
 
-use super::{ConfigError, entry::Entry, schema, table::Table};
+use super::{ConfigError, entry::Entry, schema, sections::flag, table::Table};
 use crate::config::{
-    model::{ForwardingMethod, Real, RealId, Service, ServiceId, Weight},
+    model::{ForwardingMethod, Real, RealId, Service, ServiceId, Tunnel, Weight},
+    rules::Invalid,
     vocabulary,
 };
 use lb_common::limits::MAX_WEIGHT;
@@ -58,18 +59,32 @@ fn service(table: &Table<'_>) -> Result<Service, ConfigError> {
             .transpose()?,
         scheduler,
         forward,
+        masquerade: masquerade(table)?,
         reals: Vec::new(),
     };
-    let at = if id.port == 0 { "port" } else { "address" };
-    service
-        .validate()
-        .map_err(|invalid| table.error(at, invalid.to_string()))?;
+    let refused = |invalid: Invalid| table.error(invalid.key, invalid.problem);
+    service.validate().map_err(refused)?;
     service.reals = reals(table, id, forward)?;
     // What holds for each real is checked; what is left is about all of them.
     service
         .validate()
-        .map_err(|invalid| table.error("real", invalid.to_string()))?;
+        .map_err(|invalid| table.error("real", invalid.problem))?;
+    service.check_pool_is_used().map_err(refused)?;
     Ok(service)
+}
+
+fn masquerade(table: &Table<'_>) -> Result<Vec<IpAddr>, ConfigError> {
+    let Some(entry) = table.get("masquerade") else {
+        return Ok(Vec::new());
+    };
+    let elements = entry.elements("an array")?;
+    if elements.is_empty() {
+        return Err(entry.error("at least one address is needed; leave the key out for none"));
+    }
+    let addresses = elements.iter();
+    addresses
+        .map(|element| element.parsed(vocabulary::address))
+        .collect()
 }
 
 fn reals(
@@ -110,6 +125,7 @@ fn real(
         forward: table.get("forward").map_or(Ok(forward), |entry| {
             entry.parsed(vocabulary::forwarding_method)
         })?,
+        tunnel: Tunnel::default(),
     };
     if real.forward != ForwardingMethod::Tun && table.get("tunnel").is_some() {
         let method = real.forward.name();
@@ -118,14 +134,42 @@ fn real(
             format!("contradicts forward = \"{method}\"; only tun has tunnels"),
         ));
     }
-    let at = if real.id.port == service.port {
-        "address"
-    } else {
-        "port"
+    let real = Real {
+        tunnel: tunnel(table)?,
+        ..real
     };
     real.validate(service)
-        .map_err(|invalid| table.error(at, invalid.to_string()))?;
+        .map_err(|invalid| match invalid.key.strip_prefix("tunnel.") {
+            Some(key) => tunnel_error(table, key, invalid.problem),
+            None => table.error(invalid.key, invalid.problem),
+        })?;
     Ok(real)
+}
+
+fn tunnel(of: &Table<'_>) -> Result<Tunnel, ConfigError> {
+    let default = Tunnel::default();
+    let Some(entry) = of.get("tunnel") else {
+        return Ok(default);
+    };
+    let table = entry.table(schema::TUNNEL)?;
+    Ok(Tunnel {
+        kind: table.get("type").map_or(Ok(default.kind), |entry| {
+            entry.parsed(vocabulary::tunnel_kind)
+        })?,
+        port: table
+            .get("port")
+            .map_or(Ok(default.port), |entry| entry.integer(1..=65_535))?,
+        checksum: flag(&table, "checksum")?,
+    })
+}
+
+/// An error about a key of a real's tunnel.
+fn tunnel_error(of: &Table<'_>, key: &str, problem: String) -> ConfigError {
+    let tunnel = of.get("tunnel").map(|entry| entry.table(schema::TUNNEL));
+    match tunnel {
+        Some(Ok(table)) => table.error(key, problem),
+        _ => of.error("tunnel", problem),
+    }
 }
 
 fn weight(table: &Table<'_>) -> Result<Weight, ConfigError> {
@@ -137,10 +181,7 @@ fn weight(table: &Table<'_>) -> Result<Weight, ConfigError> {
 }
 
 fn address(table: &Table<'_>) -> Result<IpAddr, ConfigError> {
-    table.require("address")?.parsed(|text| {
-        text.parse()
-            .map_err(|_| format!("{text:?} is not an IP address"))
-    })
+    table.require("address")?.parsed(vocabulary::address)
 }
 
 fn tables<'a>(of: &Table<'a>, key: &str) -> Result<Vec<Entry<'a>>, ConfigError> {
@@ -155,7 +196,8 @@ fn tables<'a>(of: &Table<'a>, key: &str) -> Result<Vec<Entry<'a>>, ConfigError> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::parse;
+    use super::{super::parse, *};
+    use crate::config::model::TunnelKind;
 
     /// Seven lines.
     const BEFORE: &str = "[director]\ninterfaces = ['eth0']\n[[service]]\nprotocol = 'tcp'\n\
@@ -185,11 +227,6 @@ mod tests {
                 "lbd.toml:4: service.protocol: unknown protocol \"tpc\"; did you mean tcp?",
             ),
             (
-                "'tcp'",
-                "'sctp'",
-                "lbd.toml:4: service.protocol: sctp is not supported yet by this version",
-            ),
-            (
                 "192.0.2.10",
                 "300.1.1.1",
                 "lbd.toml:5: service.address: \"300.1.1.1\" is not an IP address",
@@ -216,8 +253,25 @@ mod tests {
             ),
             (
                 "'rr'",
-                "'rr'\nforward = 'local'",
-                "lbd.toml:8: service.forward: local is not supported yet by this version",
+                "'rr'\nmasquerade = []",
+                "lbd.toml:8: service.masquerade: at least one address is needed; leave the key out for none",
+            ),
+            (
+                "'rr'",
+                "'rr'\nmasquerade = ['10.0.0.x']",
+                "lbd.toml:8: service.masquerade: \"10.0.0.x\" is not an IP address",
+            ),
+            (
+                "'rr'",
+                "'rr'\nmasquerade = ['10.0.0.250']",
+                "lbd.toml:8: service.masquerade: service tcp:192.0.2.10:80: only nat can masquerade, and neither \
+                 the service (forward = \"dr\") nor a real of it is forwarded to by nat",
+            ),
+            (
+                "'rr'",
+                "'rr'\nforward = 'nat'\nmasquerade = ['2001:db8::1']",
+                "lbd.toml:9: service.masquerade: service tcp:192.0.2.10:80: masquerade: 2001:db8::1: IPv6 in a \
+                 service of IPv4",
             ),
             (
                 "'rr'",
@@ -229,7 +283,12 @@ mod tests {
         }
         for (old, new, start) in [
             ("80", "0", "lbd.toml:6: service.port: "),
-            ("192.0.2.10", "2001:db8::1", "lbd.toml:5: service.address: "),
+            ("192.0.2.10", "fe80::1", "lbd.toml:5: service.address: "),
+            (
+                "192.0.2.10",
+                "fe80::1%eth0",
+                "lbd.toml:5: service.address: ",
+            ),
             ("192.0.2.10", "224.0.0.1", "lbd.toml:5: service.address: "),
         ] {
             let error = with(old, new);
@@ -273,6 +332,38 @@ mod tests {
                 "lbd.toml:10: service.real.tunnel: contradicts forward = \"dr\"; only tun has tunnels",
             ),
             (
+                "address = '10.0.0.2'\nforward = 'tun'\ntunnel = { type = 'gut' }\n",
+                "lbd.toml:11: service.real.tunnel.type: unknown tunnel type \"gut\"; did you mean gue?",
+            ),
+            (
+                "address = '10.0.0.2'\nforward = 'tun'\ntunnel = { kind = 'gue' }\n",
+                "lbd.toml:11: service.real.tunnel.kind: unknown key; the nearest valid key is type",
+            ),
+            (
+                "address = '10.0.0.2'\nforward = 'tun'\ntunnel = { type = 'gue', port = 0 }\n",
+                "lbd.toml:11: service.real.tunnel.port: 0 is out of range: 1 to 65535",
+            ),
+            (
+                "address = '10.0.0.2'\nforward = 'tun'\n[service.real.tunnel]\ntype = 'gre'\nport = 7000\n",
+                "lbd.toml:13: service.real.tunnel.port: service tcp:192.0.2.10:80: real 10.0.0.2:80: only a gue \
+                 tunnel has a port",
+            ),
+            (
+                "address = '10.0.0.2'\nforward = 'tun'\ntunnel = { checksum = true }\n",
+                "lbd.toml:11: service.real.tunnel.checksum: service tcp:192.0.2.10:80: real 10.0.0.2:80: an ipip \
+                 tunnel has no checksum; gue and gre may have one",
+            ),
+            (
+                "address = '2001:db8::2'\n",
+                "lbd.toml:9: service.real.address: service tcp:192.0.2.10:80: real [2001:db8::2]:80: a real of IPv6 \
+                 in a service of IPv4: dr keeps the packet as it is, only tun gets it across",
+            ),
+            (
+                "address = '10.0.0.2'\nport = 8080\nforward = 'local'\n",
+                "lbd.toml:10: service.real.port: service tcp:192.0.2.10:80: real 10.0.0.2:8080: local cannot change \
+                 the port (the service's is 80); use nat or leave the port out",
+            ),
+            (
                 "address = '10.0.0.2'\n[[service.real]]\naddress = '10.0.0.2'\n",
                 "lbd.toml:11: service.real.address: 10.0.0.2:80 is listed twice in service tcp:192.0.2.10:80, first on line 9",
             ),
@@ -297,6 +388,72 @@ mod tests {
             error.starts_with("lbd.toml:9: service.real.address: "),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_service_of_ipv6_has_reals_of_any_kind() {
+        let config = parse(
+            "[director]
+            interfaces = ['eth0']
+            [[service]]
+            protocol = 'sctp'
+            address = '2001:db8::a'
+            port = 2905
+            scheduler = 'rr'
+            forward = 'nat'
+            [[service.real]]
+            address = '2001:db8:1::2'
+            [[service.real]]
+            address = '10.0.0.3'
+            forward = 'tun'
+            tunnel = { type = 'gue', port = 7000, checksum = true }
+            [[service.real]]
+            address = '::1'
+            forward = 'local'
+            [[service]]
+            protocol = 'tcp'
+            address = '2001:db8::a'
+            port = 80
+            scheduler = 'rr'
+            masquerade = ['fd00::1', 'fd00::2']
+            [[service.real]]
+            address = 'fd00::a'
+            port = 8080
+            forward = 'nat'",
+            "lbd.toml",
+        )
+        .unwrap();
+        let [sctp, web] = &config.services[..] else {
+            panic!("{config:?}")
+        };
+        let tunnel = Tunnel {
+            kind: TunnelKind::Gue,
+            port: 7000,
+            checksum: true,
+        };
+        let reals: Vec<_> = sctp
+            .reals
+            .iter()
+            .map(|real| (real.id.to_string(), real.forward, real.tunnel))
+            .collect();
+        assert_eq!(
+            reals,
+            [
+                (
+                    "[2001:db8:1::2]:2905".into(),
+                    ForwardingMethod::Nat,
+                    Tunnel::default()
+                ),
+                ("10.0.0.3:2905".into(), ForwardingMethod::Tun, tunnel),
+                (
+                    "[::1]:2905".into(),
+                    ForwardingMethod::Local,
+                    Tunnel::default()
+                ),
+            ]
+        );
+        let pool: [IpAddr; 2] = ["fd00::1", "fd00::2"].map(|text| text.parse().unwrap());
+        assert_eq!(web.masquerade, pool);
     }
 
     #[test]

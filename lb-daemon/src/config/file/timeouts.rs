@@ -89,7 +89,10 @@ mod tests {
              tcp_last_ack = '8s'\ntcp_listen = '9s'\ntcp_synack = '10s'\nudp = '11m'\n"
         );
         let config = parse(&text, "lbd.toml").unwrap();
-        assert_eq!(config.timeouts.0, [2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 660]);
+        assert_eq!(
+            config.timeouts.0,
+            [2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 660, 900]
+        );
     }
 
     #[test]

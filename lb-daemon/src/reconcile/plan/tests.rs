@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    config::model::{Capacity, ForwardingMethod, Weight},
+    config::model::{Capacity, ForwardingMethod, Protocol, Tunnel, TunnelKind, Weight},
     dataplane::Sizes,
     reconcile::{image::PLAN_REST, retire::free_retired},
 };
@@ -23,12 +23,14 @@ fn web(scheduler: Scheduler, weights: &[(u8, u32)]) -> Service {
         },
         weight: Weight::new(weight).unwrap(),
         forward: ForwardingMethod::Dr,
+        tunnel: Tunnel::default(),
     };
     Service {
         id: "tcp:192.0.2.10:80".parse().unwrap(),
         name: None,
         scheduler,
         forward: ForwardingMethod::Dr,
+        masquerade: Vec::new(),
         reals: weights.iter().map(real).collect(),
     }
 }
@@ -67,6 +69,166 @@ fn reals_come_before_the_plan_and_the_service_last() {
     });
     assert!(real < plan && plan < current && current < bind, "{ops:?}");
     assert_eq!(bind, ops.len() - 1);
+}
+
+/// [`web`], its reals under nat with a pool.
+fn masquerading(hosts: &[u8]) -> Service {
+    let reals: Vec<_> = hosts.iter().map(|host| (*host, 1)).collect();
+    let mut web = web(Scheduler::Rr, &reals);
+    for real in &mut web.reals {
+        real.forward = ForwardingMethod::Nat;
+    }
+    web.masquerade = vec![[10, 0, 0, 250].into(), [10, 0, 0, 251].into()];
+    web
+}
+
+fn position(ops: &[Op], is_it: impl Fn(&Op) -> bool) -> usize {
+    ops.iter()
+        .position(is_it)
+        .unwrap_or_else(|| panic!("not in {ops:?}"))
+}
+
+fn nat_key(host: u8) -> AddressKey {
+    nat_role(Addr::from(IpAddr::from([10, 0, 0, host])), Protocol::Tcp)
+}
+
+#[test]
+fn what_a_real_and_a_service_need_is_there_before_them() {
+    let ops = service(&mut image(), &masquerading(&[2]), None, Instant::now()).unwrap();
+    let real = position(&ops, |op| matches!(op, Op::SetReal { .. }));
+    let pool = position(&ops, |op| matches!(op, Op::SetPool { .. }));
+    let nat = position(&ops, |op| *op == Op::AddAddress { key: nat_key(2) });
+    let bind = position(&ops, |op| matches!(op, Op::Bind { .. }));
+    let key = service_role("tcp:192.0.2.10:80".parse().unwrap());
+    let vip = position(&ops, |op| *op == Op::AddAddress { key });
+    assert!(pool < real && nat < real && vip < bind, "{ops:?}");
+    let Op::SetReal { real, .. } = ops[real] else {
+        unreachable!()
+    };
+    assert_eq!(real.flags, flag::MASQUERADE);
+    let Op::SetPool { pool, .. } = ops[pool] else {
+        unreachable!()
+    };
+    assert_eq!(pool.count, 2);
+    assert_eq!(pool.addresses[1], Addr::from(IpAddr::from([10, 0, 0, 251])));
+}
+
+#[test]
+fn a_pool_is_taken_away_after_the_last_use_of_it() {
+    let (mut image, now) = (image(), Instant::now());
+    let mut web = masquerading(&[2]);
+    service(&mut image, &web, None, now).unwrap();
+    assert_eq!(service(&mut image, &web, Some(0), now).unwrap(), []);
+
+    let pool = std::mem::take(&mut web.masquerade);
+    let ops = service(&mut image, &web, Some(0), now).unwrap();
+    let [Op::SetReal { real, .. }, Op::RemovePool { service: 0 }] = ops[..] else {
+        panic!("{ops:?}")
+    };
+    assert_eq!(real.flags, 0);
+
+    web.masquerade = pool;
+    service(&mut image, &web, Some(0), now).unwrap();
+    let ops = remove_service(&mut image, web.id, now);
+    let unbind = position(&ops, |op| matches!(op, Op::Unbind { .. }));
+    let pool = position(&ops, |op| matches!(op, Op::RemovePool { .. }));
+    assert!(unbind < pool && image.pools.is_empty(), "{ops:?}");
+}
+
+#[test]
+fn an_address_is_known_while_one_real_slot_has_it() {
+    let (mut image, now) = (image(), Instant::now());
+    let web = masquerading(&[2]);
+    service(&mut image, &web, None, now).unwrap();
+    // The same real of another service, whose end is not the address's.
+    let mut https = masquerading(&[2]);
+    https.id.port = 443;
+    let ops = service(&mut image, &https, None, now).unwrap();
+    let is_address = |op: &Op| matches!(op, Op::AddAddress { .. } | Op::RemoveAddress { .. });
+    assert!(!ops.iter().any(is_address), "{ops:?}");
+
+    remove_service(&mut image, web.id, now);
+    let freed = free_retired(&mut image, now + PLAN_REST, |_| false);
+    assert!(!freed.iter().any(is_address), "{freed:?}");
+    // Another method: connections made under nat go on.
+    https.reals[0].forward = ForwardingMethod::Dr;
+    let ops = service(&mut image, &https, Some(0), now).unwrap();
+    assert!(!ops.iter().any(is_address), "{ops:?}");
+    remove_service(&mut image, https.id, now);
+    let freed = free_retired(&mut image, now + PLAN_REST, |_| false);
+    let gone = Op::RemoveAddress { key: nat_key(2) };
+    let real = position(&freed, |op| matches!(op, Op::SetReal { .. }));
+    assert!(real < position(&freed, |op| *op == gone), "{freed:?}");
+}
+
+#[test]
+fn a_tunnel_changes_in_place() {
+    let (mut image, now) = (image(), Instant::now());
+    let mut web = web(Scheduler::Rr, &[(2, 1)]);
+    web.reals[0].forward = ForwardingMethod::Tun;
+    service(&mut image, &web, None, now).unwrap();
+    web.reals[0].tunnel = Tunnel {
+        kind: TunnelKind::Gue,
+        port: 7000,
+        checksum: true,
+    };
+    let ops = service(&mut image, &web, Some(0), now).unwrap();
+    let [Op::SetReal { slot: 0, real }] = ops[..] else {
+        panic!("{ops:?}")
+    };
+    assert_eq!(
+        (real.tunnel, real.tunnel_port, real.flags),
+        (
+            TunnelKind::Gue as u8,
+            Be16::new(7000),
+            flag::TUNNEL_CHECKSUM
+        )
+    );
+}
+
+#[test]
+fn a_real_of_this_host_needs_no_hop_and_keeps_the_one_it_had() {
+    let (mut image, now) = (image(), Instant::now());
+    let mut web = web(Scheduler::Rr, &[(2, 1)]);
+    web.reals[0].forward = ForwardingMethod::Local;
+    let ops = service(&mut image, &web, None, now).unwrap();
+    assert!(!ops.iter().any(|op| matches!(op, Op::SetHop { .. })));
+    assert!(image.hops.is_empty() && image.reals[&0].server.next_hop == NO_HOP);
+
+    web.reals[0].forward = ForwardingMethod::Dr;
+    service(&mut image, &web, Some(0), now).unwrap();
+    assert_eq!(image.reals[&0].server.next_hop, 0);
+    web.reals[0].forward = ForwardingMethod::Local;
+    service(&mut image, &web, Some(0), now).unwrap();
+    assert_eq!(image.reals[&0].server.next_hop, 0);
+    remove_service(&mut image, web.id, now);
+    free_retired(&mut image, now + PLAN_REST, |_| false);
+    assert!(image.hops.is_empty());
+}
+
+#[test]
+fn a_half_done_change_is_put_right() {
+    let (mut image, now) = (image(), Instant::now());
+    service(&mut image, &masquerading(&[2]), None, now).unwrap();
+    assert_eq!(settle(&mut image), []);
+    image.pools.insert(3, Pool::default());
+    assert_eq!(settle(&mut image), [Op::RemovePool { service: 3 }]);
+}
+
+#[test]
+fn the_links_mtu_comes_back() {
+    let (mut image, now) = (image(), Instant::now());
+    service(&mut image, &web(Scheduler::Rr, &[(2, 1)]), None, now).unwrap();
+    let address = IpAddr::from([10, 0, 0, 2]);
+    let hop = NextHop {
+        mtu: 1500,
+        resolved: 1,
+        ..NextHop::default()
+    };
+    let written = next_hop(&mut image, address, hop).unwrap();
+    assert_eq!(next_hop(&mut image, address, hop), None);
+    assert_eq!(next_hop_again(&image, address), Some(written));
+    assert_eq!(next_hop_again(&image, [10, 0, 0, 3].into()), None);
 }
 
 #[test]
@@ -140,6 +302,7 @@ fn a_removed_service_gives_everything_back() {
     image.reclaim(now + PLAN_REST);
     assert_eq!(image.fill(), (0, 0));
     assert!(image.services.is_empty() && image.hops.is_empty() && image.resting.is_empty());
+    assert_eq!(image.addresses, Default::default());
 }
 
 #[test]

@@ -1,24 +1,26 @@
 //! The next-hop resolver against a real kernel: a director and a real server
 //! in namespaces of their own, a veth pair between them.
 
+mod network;
+
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fmt::Debug,
-    io::Write,
     net::IpAddr,
-    process::{Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
-    thread,
+    process::Command,
     time::Duration,
 };
 
+use lb_common::real::Egress;
 use lb_daemon::net::{
     NetError,
     hops::{Change, Hop, Hops, Reason, Resolution},
     link::{self, LinkWarning},
+    ownership,
 };
-use nix::sched::{CloneFlags, unshare};
 use tokio::{sync::mpsc, time::timeout};
+
+use network::{Network, in_network, ip, ip_batch, sysctl};
 
 /// Neighbours take three seconds to fail; a busy machine may double that.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -29,56 +31,11 @@ const DIRECTOR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xd];
 const REAL_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const NEW_REAL_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
-/// The calling thread is the director; the real server's namespace goes away
-/// with this value.
-struct Network {
-    real: String,
-}
-
-impl Network {
-    fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        unshare(CloneFlags::CLONE_NEWNET).expect("cannot make a network namespace");
-        let network = Self {
-            real: format!("lbd-hops-{}-{number}", std::process::id()),
-        };
-        ip(&format!("netns add {}", network.real));
-        ip(&format!(
-            "link add lan address 02:00:00:00:00:0d type veth peer name lan address 02:00:00:00:00:01 netns {}",
-            network.real
-        ));
-        for side in [network.on_real(""), String::new()] {
-            ip(&format!("{side} link set lo up"));
-            ip(&format!("{side} link set lan up"));
-        }
-        ip("addr add 192.0.2.1/24 dev lan");
-        ip("addr add 2001:db8::1/64 dev lan nodad");
-        ip(&network.on_real("addr add 192.0.2.2/24 dev lan"));
-        ip(&network.on_real("addr add 2001:db8::2/64 dev lan nodad"));
-        network
-    }
-
-    /// Arguments for `ip`, to act in the real server's namespace.
-    fn on_real(&self, arguments: &str) -> String {
-        format!("-n {} {arguments}", self.real)
-    }
-}
-
-impl Drop for Network {
-    fn drop(&mut self) {
-        // The test is over whether or not this works.
-        let _ = Command::new("ip")
-            .args(["netns", "delete", &self.real])
-            .status();
-    }
-}
-
-/// The resolver, and the changes as they come.
+/// The resolver, and what it has told.
 struct Watched {
     hops: Hops,
     changes: mpsc::Receiver<Vec<Change>>,
-    pending: Vec<Change>,
+    told: HashMap<IpAddr, Resolution>,
 }
 
 impl Watched {
@@ -88,24 +45,20 @@ impl Watched {
         Self {
             hops,
             changes,
-            pending: Vec::new(),
+            told: HashMap::new(),
         }
     }
 
-    /// Reads changes until there is one for `address` that is `wanted`.
+    /// Reads changes until the last about `address` is `wanted`.
     async fn until(&mut self, address: &str, wanted: Resolution) {
         let address = address.parse::<IpAddr>().unwrap();
         let mut seen = Vec::new();
         let find = async {
-            loop {
-                for change in self.pending.drain(..) {
-                    let found = change.address == address && change.resolution == wanted;
-                    seen.push(change);
-                    if found {
-                        return;
-                    }
-                }
-                self.pending = self.changes.recv().await.expect("the resolver has ended");
+            while self.told.get(&address) != Some(&wanted) {
+                let news = self.changes.recv().await.expect("the resolver has ended");
+                let told = news.iter().map(|c| (c.address, c.resolution.clone()));
+                self.told.extend(told);
+                seen.extend(news);
             }
         };
         let found = timeout(PATIENCE, find).await;
@@ -122,28 +75,6 @@ impl Watched {
     }
 }
 
-fn ip(arguments: &str) -> String {
-    let output = Command::new("ip")
-        .args(arguments.split_whitespace())
-        .output()
-        .expect("cannot run ip (package iproute2)");
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "ip {arguments}: {error}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn ip_batch(lines: &str) {
-    let mut ip = Command::new("ip")
-        .args(["-batch", "-"])
-        .stdin(Stdio::piped())
-        .spawn()
-        .expect("cannot run ip (package iproute2)");
-    let mut input = ip.stdin.take().unwrap();
-    input.write_all(lines.as_bytes()).unwrap();
-    drop(input);
-    assert!(ip.wait().unwrap().success());
-}
-
 fn set(addresses: &[&str]) -> HashSet<IpAddr> {
     addresses.iter().map(|a| a.parse().unwrap()).collect()
 }
@@ -154,7 +85,11 @@ fn hop_to(destination_mac: [u8; 6], local_address: &str) -> Resolution {
     Resolution::Resolved(Hop {
         destination_mac,
         source_mac: DIRECTOR_MAC,
-        ifindex,
+        // No VLAN interface on it: tags are left alone.
+        egress: Egress {
+            ifindex,
+            ..Egress::default()
+        },
         mtu: 1500,
         local_address: local_address.parse().unwrap(),
     })
@@ -166,7 +101,7 @@ fn unresolved(reason: Reason) -> Resolution {
 
 /// Waits until `ip neigh` shows what is wanted of a neighbour.
 async fn until_neighbour(address: &str, wanted: impl Fn(&str) -> bool) {
-    let command = format!("neigh show {address} dev lan");
+    let command = format!("neigh show {address} dev lan nud all");
     let find = async {
         while !wanted(&ip(&command)) {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -174,28 +109,6 @@ async fn until_neighbour(address: &str, wanted: impl Fn(&str) -> bool) {
     };
     let found = timeout(PATIENCE, find).await;
     assert!(found.is_ok(), "neighbour {address} is {:?}", ip(&command));
-}
-
-/// Runs a test as the director, on a thread whose namespace is its own.
-fn in_network<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
-    if !nix::unistd::geteuid().is_root() {
-        assert!(
-            std::env::var_os("CI").is_none_or(|ci| ci != "true"),
-            "network namespaces need root"
-        );
-        eprintln!("skipped: network namespaces need root");
-        return;
-    }
-    let director = thread::spawn(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(test());
-    });
-    if let Err(panic) = director.join() {
-        std::panic::resume_unwind(panic);
-    }
 }
 
 fn assert_is<T: Debug + PartialEq>(found: Option<&T>, wanted: &T) {
@@ -230,6 +143,73 @@ fn resolves_at_the_start_and_says_why_it_cannot() {
         assert_is(of("203.0.113.8"), &unresolved(Reason::NoRoute));
         let name = "lo".into();
         assert_is(of("203.0.113.9"), &unresolved(Reason::NoLinkLayer { name }));
+    });
+}
+
+#[test]
+fn ipv6_says_why_it_cannot_too() {
+    in_network(|| async {
+        let network = Network::new();
+        let gateway = network.link_local();
+        ip(&format!(
+            "route add 2001:db8:1::/64 via {gateway} dev lan mtu 1400"
+        ));
+        ip("route add 2001:db8:2::/64 via 2001:db8::2");
+        ip("route add unreachable 2001:db8:3::/64");
+        let (hops, _changes) = Hops::start().unwrap();
+        let addresses = [
+            "2001:db8:1::7",
+            "2001:db8:2::7",
+            "2001:db8:3::7",
+            "2001:db8:4::7",
+            "2001:db8::1",
+            "2001:db8::99",
+            "ff02::1",
+        ];
+        let found = hops.resolve_now(set(&addresses), PATIENCE).await;
+        let of = |address: &str| found.get(&address.parse::<IpAddr>().unwrap());
+        let by_link_local = of("2001:db8:1::7").and_then(Resolution::hop).unwrap();
+        assert_eq!(by_link_local.destination_mac, REAL_MAC);
+        assert_eq!(by_link_local.mtu, 1400);
+        assert_is(of("2001:db8:2::7"), &hop_to(REAL_MAC, "2001:db8::1"));
+        assert_is(of("2001:db8:3::7"), &unresolved(Reason::NoRoute));
+        assert_is(of("2001:db8:4::7"), &unresolved(Reason::NoRoute));
+        assert_is(of("2001:db8::1"), &unresolved(Reason::Local));
+        assert_is(of("2001:db8::99"), &unresolved(Reason::NeighbourFailed));
+        assert_is(of("ff02::1"), &unresolved(Reason::NotUnicast));
+    });
+}
+
+#[test]
+fn an_ipv6_gateway_leads_to_ipv4_reals() {
+    in_network(|| async {
+        let network = Network::new();
+        let gateway = network.link_local();
+        ip(&format!(
+            "route add 198.51.100.0/24 via inet6 {gateway} dev lan"
+        ));
+        let mut watched = Watched::start(&["198.51.100.7"]).await;
+        watched
+            .until("198.51.100.7", hop_to(REAL_MAC, "192.0.2.1"))
+            .await;
+    });
+}
+
+#[test]
+fn ipv6_has_an_mtu_of_its_own() {
+    in_network(|| async {
+        let _network = Network::new();
+        sysctl("net/ipv6/conf/lan/mtu", "1300");
+        // What makes the kernel tell of the interface again.
+        ip("link set lan txqueuelen 500");
+        let (hops, _changes) = Hops::start().unwrap();
+        let addresses = ["192.0.2.2", "2001:db8::2"];
+        let found = hops.resolve_now(set(&addresses), PATIENCE).await;
+        let mtu = |address: &str| {
+            let resolution = found.get(&address.parse::<IpAddr>().unwrap());
+            resolution.and_then(Resolution::hop).unwrap().mtu
+        };
+        assert_eq!((mtu("192.0.2.2"), mtu("2001:db8::2")), (1500, 1300));
     });
 }
 
@@ -270,23 +250,82 @@ fn a_real_that_vanishes_behind_a_flush_fails_and_comes_back() {
 }
 
 #[test]
+fn an_ipv6_real_that_vanishes_fails_and_comes_back() {
+    in_network(|| async {
+        let network = Network::new();
+        let mut watched = Watched::start(&["2001:db8::2"]).await;
+        let resolved = hop_to(REAL_MAC, "2001:db8::1");
+        watched.until("2001:db8::2", resolved.clone()).await;
+        for _ in 0..3 {
+            ip("-6 neigh flush dev lan");
+            until_neighbour("2001:db8::2", |shown| shown.contains("REACHABLE")).await;
+        }
+        watched.expect_quiet().await;
+        ip(&network.on_real("addr del 2001:db8::2/64 dev lan"));
+        ip("-6 neigh flush dev lan");
+        let failed = unresolved(Reason::NeighbourFailed);
+        watched.until("2001:db8::2", failed).await;
+        ip(&network.on_real("addr add 2001:db8::2/64 dev lan nodad"));
+        // What a packet that finds no next hop brings about.
+        watched.hops.probe("2001:db8::2".parse().unwrap());
+        watched.until("2001:db8::2", resolved).await;
+    });
+}
+
+#[test]
 fn a_new_mac_of_the_real_is_told() {
     in_network(|| async {
         let network = Network::new();
-        let mut watched = Watched::start(&["192.0.2.2"]).await;
+        let mut watched = Watched::start(&["192.0.2.2", "2001:db8::2"]).await;
         watched
             .until("192.0.2.2", hop_to(REAL_MAC, "192.0.2.1"))
             .await;
-        // Announces its new address by gratuitous ARP, as a failover does.
-        let notify = "echo 1 > /proc/sys/net/ipv4/conf/lan/arp_notify";
-        let status = Command::new("ip")
-            .args(["netns", "exec", &network.real, "sh", "-c", notify])
-            .status();
-        assert!(status.unwrap().success());
+        watched
+            .until("2001:db8::2", hop_to(REAL_MAC, "2001:db8::1"))
+            .await;
+        // Announces its new address by gratuitous ARP and unsolicited neighbour
+        // advertisements, as a failover does.
+        for setting in ["ipv4/conf/lan/arp_notify", "ipv6/conf/lan/ndisc_notify"] {
+            let notify = format!("echo 1 > /proc/sys/net/{setting}");
+            let status = Command::new("ip")
+                .args(["netns", "exec", &network.real, "sh", "-c", &notify])
+                .status();
+            assert!(status.unwrap().success());
+        }
         ip(&network.on_real("link set lan address 02:00:00:00:00:02"));
         watched
             .until("192.0.2.2", hop_to(NEW_REAL_MAC, "192.0.2.1"))
             .await;
+        watched
+            .until("2001:db8::2", hop_to(NEW_REAL_MAC, "2001:db8::1"))
+            .await;
+    });
+}
+
+#[test]
+fn an_interface_that_is_deleted_and_made_again_is_told_and_heals() {
+    in_network(|| async {
+        let network = Network::new();
+        let mut watched = Watched::start(&["192.0.2.2", "2001:db8::2"]).await;
+        let mut links = watched.hops.links();
+        for (real, director) in [("192.0.2.2", "192.0.2.1"), ("2001:db8::2", "2001:db8::1")] {
+            watched.until(real, hop_to(REAL_MAC, director)).await;
+        }
+        let former = links.borrow_and_update().named("lan").unwrap().index;
+        ip("link del lan");
+        for real in ["192.0.2.2", "2001:db8::2"] {
+            watched.until(real, unresolved(Reason::NoRoute)).await;
+        }
+        let gone = links.wait_for(|links| links.named("lan").is_none());
+        assert!(timeout(PATIENCE, gone).await.is_ok());
+        network.connect();
+        for (real, director) in [("192.0.2.2", "192.0.2.1"), ("2001:db8::2", "2001:db8::1")] {
+            watched.hops.probe(real.parse().unwrap());
+            watched.until(real, hop_to(REAL_MAC, director)).await;
+        }
+        let back =
+            links.wait_for(|links| links.named("lan").is_some_and(|lan| lan.index != former));
+        assert!(timeout(PATIENCE, back).await.is_ok());
     });
 }
 
@@ -359,17 +398,29 @@ fn events_that_do_not_fit_the_socket_are_made_up_for() {
 fn an_entry_set_by_the_operator_is_left_alone() {
     in_network(|| async {
         let _network = Network::new();
-        ip("neigh add 192.0.2.50 lladdr 02:00:00:00:00:02 dev lan");
-        let mut watched = Watched::start(&["192.0.2.50"]).await;
-        watched
-            .until("192.0.2.50", hop_to(NEW_REAL_MAC, "192.0.2.1"))
-            .await;
+        let entries = [
+            ("192.0.2.50", "192.0.2.1", "permanent", "PERMANENT"),
+            ("192.0.2.51", "192.0.2.1", "noarp", "NOARP"),
+            ("2001:db8::50", "2001:db8::1", "permanent", "PERMANENT"),
+            ("2001:db8::51", "2001:db8::1", "noarp", "NOARP"),
+        ];
+        for (address, _, state, _) in entries {
+            ip(&format!(
+                "neigh add {address} lladdr 02:00:00:00:00:02 dev lan nud {state}"
+            ));
+        }
+        let mut watched = Watched::start(&entries.map(|(address, ..)| address)).await;
         let index = link::find("lan").await.unwrap().index;
-        let address = "192.0.2.50".parse().unwrap();
-        watched.hops.probe(address);
-        watched.hops.probe_neighbour(index, address);
+        for (address, local, ..) in entries {
+            watched.until(address, hop_to(NEW_REAL_MAC, local)).await;
+            let address = address.parse().unwrap();
+            watched.hops.probe(address);
+            watched.hops.probe_neighbour(index, address);
+        }
         watched.expect_quiet().await;
-        until_neighbour("192.0.2.50", |shown| shown.contains("PERMANENT")).await;
+        for (address, _, _, shown) in entries {
+            until_neighbour(address, |found| found.contains(shown)).await;
+        }
     });
 }
 
@@ -379,9 +430,10 @@ fn a_clients_neighbour_is_probed_on_request() {
         let _network = Network::new();
         let watched = Watched::start(&[]).await;
         let index = link::find("lan").await.unwrap().index;
-        let client = "192.0.2.2".parse().unwrap();
-        watched.hops.probe_neighbour(index, client);
-        until_neighbour("192.0.2.2", |shown| shown.contains("REACHABLE")).await;
+        for client in ["192.0.2.2", "2001:db8::2"] {
+            watched.hops.probe_neighbour(index, client.parse().unwrap());
+            until_neighbour(client, |shown| shown.contains("REACHABLE")).await;
+        }
     });
 }
 
@@ -397,6 +449,22 @@ fn the_resolver_ends_with_its_receiver() {
             .await
             .expect("the resolver goes on");
         assert!(found.is_empty());
+    });
+}
+
+#[test]
+fn addresses_that_are_not_this_hosts_are_told_from_its_own() {
+    in_network(|| async {
+        let _network = Network::new();
+        ip("addr add 203.0.113.1/32 dev lo");
+        ip("route add local 203.0.114.0/24 dev lo");
+        let own = ["192.0.2.1", "2001:db8::1", "203.0.113.1", "203.0.114.7"];
+        let foreign = ["192.0.2.2", "203.0.113.2", "2001:db8::2", "2001:db8:9::1"];
+        let all = own.iter().chain(&foreign).map(|a| a.parse().unwrap());
+        let found = ownership::foreign(all.collect()).await.unwrap();
+        let foreign: Vec<IpAddr> = foreign.iter().map(|a| a.parse().unwrap()).collect();
+        assert_eq!(found, foreign);
+        assert!(ownership::foreign(Vec::new()).await.unwrap().is_empty());
     });
 }
 

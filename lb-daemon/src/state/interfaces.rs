@@ -1,0 +1,146 @@
+//! Interfaces that come, go and change while the daemon runs: the program
+//! comes back to one that was deleted and made again, the programs know the
+//! VLAN interfaces, and the operator hears of what is in the packets' way.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use lb_common::abi::program;
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use super::director::Director;
+use crate::{
+    dataplane::{
+        DataPlaneError,
+        attach::News,
+        survey::{self, Finding, Ways},
+    },
+    net::links::Links,
+};
+
+/// From one inspection to the next where nothing changes: a driver's features and
+/// somebody else's program come without an event.
+const PERIOD: Duration = Duration::from_secs(30);
+/// From a change to the inspection after it, as changes come together; and
+/// from one try to put the program on an interface to the next.
+const SETTLING: Duration = Duration::from_secs(1);
+
+/// What is known of the interfaces.
+#[derive(Debug)]
+pub(super) struct Interfaces {
+    pub(super) links: watch::Receiver<Arc<Links>>,
+    /// Why interfaces that are back do not have the program.
+    refusals: HashMap<String, String>,
+    pub(super) findings: Vec<Finding>,
+    inspect_at: Instant,
+}
+
+impl Interfaces {
+    pub(super) fn new(links: watch::Receiver<Arc<Links>>) -> Self {
+        Self {
+            links,
+            refusals: HashMap::new(),
+            findings: Vec::new(),
+            inspect_at: Instant::now(),
+        }
+    }
+
+    /// When to look around next.
+    pub(super) fn deadline(&self) -> Instant {
+        self.inspect_at
+    }
+
+    /// Something has changed.
+    pub(super) fn expect_news(&mut self) {
+        self.inspect_at = self.inspect_at.min(Instant::now() + SETTLING);
+    }
+}
+
+impl Director {
+    /// Some interface is not what it was.
+    pub(super) fn note_links(&mut self) {
+        let egresses = self.interfaces.links.borrow_and_update().egresses();
+        if let Err(error) = self.reconciler.tables_mut().set_ports(&egresses) {
+            error!(%error, "writing the VLAN interfaces failed");
+        }
+        if let Err(error) = self.revisit_attachments() {
+            error!(%error, "looking after the interfaces failed");
+        }
+        self.interfaces.expect_news();
+    }
+
+    /// Looks around, and tells of what has come up since the last time, once.
+    pub(super) fn inspect(&mut self) {
+        if let Err(error) = self.revisit_attachments() {
+            error!(%error, "looking after the interfaces failed");
+        }
+        self.warn_of_forwarding();
+        let interfaces = &mut self.interfaces;
+        let is_settled = interfaces.refusals.is_empty();
+        interfaces.inspect_at = Instant::now() + if is_settled { PERIOD } else { SETTLING };
+        let links = interfaces.links.borrow().clone();
+        if links.is_empty() {
+            interfaces.expect_news();
+            return;
+        }
+        let mut ways = Ways::new();
+        for (address, resolution) in &self.resolutions {
+            if let Some(hop) = resolution.hop() {
+                ways.entry(hop.egress.ifindex).or_default().push(*address);
+            }
+        }
+        let found = survey::look(&self.attachments, &interfaces.refusals, &links, &ways);
+        let before = std::mem::replace(&mut interfaces.findings, found);
+        let found = &interfaces.findings;
+        let is_among = |finding: &Finding, others: &[Finding]| {
+            finding.is_news() || others.iter().any(|other| other.is_about_the_same(finding))
+        };
+        for finding in found.iter().filter(|new| !is_among(new, &before)) {
+            warn!("{finding}");
+        }
+        for finding in before.iter().filter(|old| !is_among(old, found)) {
+            info!("no longer so: {finding}");
+        }
+    }
+
+    fn revisit_attachments(&mut self) -> Result<(), DataPlaneError> {
+        let mode = self.config.director.xdp_mode;
+        let program = self.programs.xdp(program::DIRECTOR)?;
+        for attachment in &mut self.attachments {
+            let news = attachment.revisit(&self.pins, program, mode);
+            for news in news {
+                tell(&attachment.interface, news, &mut self.interfaces.refusals);
+                self.interfaces.expect_news();
+            }
+        }
+        Ok(())
+    }
+}
+
+fn tell(interface: &str, news: News, refusals: &mut HashMap<String, String>) {
+    match news {
+        News::Gone => {
+            refusals.remove(interface);
+            warn!(interface, "interface gone");
+        }
+        News::Back => {
+            refusals.remove(interface);
+            info!(interface, "interface back, with the program");
+        }
+        // Gone again in this moment.
+        News::Refused(DataPlaneError::NoInterface { .. }) => {}
+        News::Refused(refusal) => {
+            let text = refusal.to_string();
+            let about = format!("interface {interface}: ");
+            let reason = text.strip_prefix(&about).unwrap_or(&text);
+            let said = refusals.insert(interface.to_owned(), reason.to_owned());
+            if said.is_none_or(|said| said != reason) {
+                error!(interface, reason, "interface back, without the program");
+            }
+        }
+    }
+}

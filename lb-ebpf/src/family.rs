@@ -1,0 +1,52 @@
+//! What the two families have apart from each other in the data plane: a
+//! table, and stages of their own.
+
+use aya_ebpf::maps::HashMap;
+use lb_common::{
+    abi::stage,
+    connection::Connection,
+    flow::{FlowKeyV4, FlowKeyV6},
+    parse::{self, V4, V6},
+};
+
+use crate::{
+    forward::tun::outer::{Inner, Outer},
+    icmp_error::nat::Readdress,
+    icmp_reply::message::Reply,
+    maps::{CONNECTIONS_V4, CONNECTIONS_V6},
+};
+
+pub trait Family: parse::Family + Inner + Outer + Reply + Readdress {
+    /// Value of [`lb_common::abi::Scratch::family`]: what a family's stages
+    /// lie behind those of IPv4.
+    const NUMBER: u8;
+    /// Where a packet of the family begins its way.
+    const ENTRY: u32;
+    const FRAGMENT: u32 = stage::FRAGMENT_V4 + Self::NUMBER as u32;
+    const ICMP_ERROR: u32 = stage::ICMP_ERROR_V4 + Self::NUMBER as u32;
+    const ENCAPSULATE: u32 = stage::ENCAPSULATE_V4 + Self::NUMBER as u32;
+    const FOLLOW: u32 = stage::FOLLOW_V4 + Self::NUMBER as u32;
+    const TUNNEL_ERROR: u32 = stage::TUNNEL_ERROR_V4 + Self::NUMBER as u32;
+
+    fn connections() -> &'static HashMap<Self::Key, Connection>;
+}
+
+impl Family for V4 {
+    const NUMBER: u8 = 0;
+    const ENTRY: u32 = stage::DIRECTOR;
+
+    #[inline(always)]
+    fn connections() -> &'static HashMap<FlowKeyV4, Connection> {
+        &CONNECTIONS_V4
+    }
+}
+
+impl Family for V6 {
+    const NUMBER: u8 = 1;
+    const ENTRY: u32 = stage::IPV6;
+
+    #[inline(always)]
+    fn connections() -> &'static HashMap<FlowKeyV6, Connection> {
+        &CONNECTIONS_V6
+    }
+}

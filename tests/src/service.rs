@@ -1,0 +1,61 @@
+//! A service of a configuration, as the file has it.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::topology::{Family, Host, Method};
+
+/// A `[[service]]` table with its reals: `Service::new(…).real(…)`, and then
+/// `to_string()`. Its scheduler is rr.
+#[derive(Debug, Clone)]
+pub struct Service {
+    port: u16,
+    text: String,
+}
+
+impl Service {
+    /// A service without reals, which go by `forward` (`dr`, `nat`, `tun`, `local`).
+    pub fn new(name: &str, protocol: &str, address: IpAddr, port: u16, forward: &str) -> Self {
+        let text = format!(
+            "[[service]]\n\
+             name = \"{name}\"\n\
+             protocol = \"{protocol}\"\n\
+             address = \"{address}\"\n\
+             port = {port}\n\
+             scheduler = \"rr\"\n\
+             forward = \"{forward}\"\n"
+        );
+        Self { port, text }
+    }
+
+    /// With another line: of the service, while it has no reals.
+    pub fn with(mut self, line: &str) -> Self {
+        self.text += line;
+        self.text += "\n";
+        self
+    }
+
+    /// With a real; `lines` say what is not by default.
+    pub fn real(self, address: IpAddr, lines: &str) -> Self {
+        self.with(&format!(
+            "\n[[service.real]]\naddress = \"{address}\"\n{lines}"
+        ))
+    }
+
+    /// With all these reals by `method`, at their addresses of `family`.
+    pub fn reals(self, reals: &[Host], family: Family, method: Method) -> Self {
+        let line = match method {
+            Method::Nat => format!("port = {}", self.port),
+            Method::Dr | Method::Tun => String::new(),
+        };
+        reals.iter().fold(self, |service, real| {
+            service.real(real.address_in(family), &line)
+        })
+    }
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.text)
+    }
+}
