@@ -14,14 +14,18 @@ pub(crate) fn workspace() -> &'static Path {
     here.parent().unwrap_or(here)
 }
 
-/// The directory of a profile's programs: `release` or `debug`. Cargo has put us
-/// beside it, wherever its target directory is.
-pub(crate) fn programs_of(profile: &str) -> Result<PathBuf> {
+/// Cargo's target directory, wherever that is: cargo has put us in it.
+pub(crate) fn target() -> Result<PathBuf> {
     let ourselves = env::current_exe().context("finding our own program")?;
     let target = ourselves.ancestors().nth(2);
     Ok(target
         .context("we are not in cargo's target directory")?
-        .join(profile))
+        .to_owned())
+}
+
+/// The directory of a profile's programs: `release` or `debug`.
+pub(crate) fn programs_of(profile: &str) -> Result<PathBuf> {
+    Ok(target()?.join(profile))
 }
 
 /// The cargo that started us.

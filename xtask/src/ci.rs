@@ -2,11 +2,13 @@
 
 use anyhow::Result;
 
-use crate::{cargo, test};
+use crate::{cargo, test, verify, vm};
 
-/// Tests, formatting, lints.
+/// Tests, the verifier's counts, tests on the oldest kernel, formatting, lints.
 pub(crate) fn run() -> Result<()> {
     test::run(&[])?;
+    verify::run(false)?;
+    vm::run(None, &[])?;
     cargo::run(&["fmt", "--all", "--", "--check"])?;
     lint_host()?;
     lint_bpf()

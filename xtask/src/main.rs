@@ -7,7 +7,10 @@ mod ci;
 mod demo;
 mod setup;
 mod test;
+mod verify;
+mod vm;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -33,7 +36,7 @@ enum Chore {
     Build,
     /// Show load balancing in a network of namespaces: dr, nat and tun.
     Demo,
-    /// Run every test: unit, packet and end to end.
+    /// Run every test: unit, packet and end to end, on this machine's kernel.
     Test {
         /// Passed on to the test programs: a name to filter by, --nocapture …
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -45,7 +48,22 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Run what every change must pass: test, formatting, lints.
+    /// Load every XDP program and hold what the verifier made of it to its budget.
+    Verify {
+        /// Write new budgets: what is now, and room.
+        #[arg(long)]
+        record: bool,
+    },
+    /// Run the tests that are for it on the oldest kernel supported, in a virtual machine.
+    Vm {
+        /// A directory with another kernel: an unpacked Debian package, or / for this machine's.
+        #[arg(long)]
+        kernel: Option<PathBuf>,
+        /// Instead of the tests, run this there, as root, in the current directory.
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
+    /// Run what every change must pass: test, verify, vm, formatting, lints.
     Ci,
 }
 
@@ -67,6 +85,8 @@ fn run(chore: Chore) -> Result<()> {
         Chore::Demo => demo::run(),
         Chore::Test { arguments } => test::run(&arguments),
         Chore::Bench { arguments } => bench::run(&arguments),
+        Chore::Verify { record } => verify::run(record),
+        Chore::Vm { kernel, command } => vm::run(kernel, &command),
         Chore::Ci => ci::run(),
     }
 }

@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use super::programs;
 use super::requirement::Requirement;
+use super::{kernel, programs};
 use crate::cargo;
 
 /// The version that goes with the compilers of [`super::compiler`]: the linker's
@@ -60,6 +60,9 @@ pub(crate) fn install(missing: &[Requirement]) -> Result<()> {
         command.args(BPF_LINKER).envs(LLVM_VARIABLES);
         cargo::execute(&mut command)?;
     }
+    if needs_kernel(missing) {
+        kernel::fetch()?;
+    }
     Ok(())
 }
 
@@ -82,6 +85,9 @@ pub(crate) fn commands(missing: &[Requirement]) -> Vec<String> {
             BPF_LINKER.join(" ")
         ));
     }
+    if needs_kernel(missing) {
+        commands.push("cargo xtask setup    # unpacks a kernel in the target directory".to_owned());
+    }
     commands
 }
 
@@ -89,6 +95,12 @@ fn needs_linker(missing: &[Requirement]) -> bool {
     missing
         .iter()
         .any(|requirement| matches!(requirement, Requirement::BpfLinker))
+}
+
+fn needs_kernel(missing: &[Requirement]) -> bool {
+    missing
+        .iter()
+        .any(|requirement| matches!(requirement, Requirement::VmKernel))
 }
 
 /// The packages that are not installed yet.
@@ -110,7 +122,7 @@ fn is_installed(package: &str) -> bool {
     output.is_ok_and(|output| output.stdout == b"installed")
 }
 
-fn is_root() -> bool {
+pub(super) fn is_root() -> bool {
     let output = Command::new("id").arg("--user").output();
     output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
@@ -130,7 +142,7 @@ fn install_packages(packages: &[&str]) -> Result<()> {
     // they fetched.
     if apt_get(&["install"], packages).is_err() {
         println!("setup: once more with new package lists");
-        apt_get(&["update"], &[])?;
+        update()?;
         apt_get(&["install"], packages).with_context(|| {
             format!(
                 "installing {}; for the compiler there is also `{}`",
@@ -150,6 +162,24 @@ fn apt_get(verb: &[&str], packages: &[&str]) -> Result<()> {
         .args(verb)
         .args(packages)
         .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null());
+    cargo::execute(&mut command)
+}
+
+/// Fetches the package lists.
+pub(super) fn update() -> Result<()> {
+    apt_get(&["update"], &[])
+}
+
+/// Downloads packages into a directory, without installing them: anybody may.
+pub(super) fn download(packages: &[&str], directory: &Path) -> Result<()> {
+    let mut command = Command::new("apt-get");
+    command
+        .args(["--quiet", "download"])
+        .args(packages)
+        // Only root may fetch as somebody else, who may not write into our directory.
+        .args(["--option", "APT::Sandbox::User=root"])
+        .current_dir(directory)
         .stdin(Stdio::null());
     cargo::execute(&mut command)
 }

@@ -5,6 +5,7 @@
 
 mod compiler;
 mod debian;
+pub(crate) mod kernel;
 pub(crate) mod programs;
 mod requirement;
 

@@ -1,6 +1,6 @@
 //! What building, showing and testing need, and where to get it.
 
-use super::{compiler, programs};
+use super::{compiler, kernel, programs};
 
 /// What a requirement is needed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,10 +9,14 @@ pub(crate) enum Purpose {
     Build,
     /// The demo's and the tests' networks.
     Run,
+    /// The virtual machine.
+    Vm,
+    /// The kernel that it runs unless another one is named.
+    VmKernel,
 }
 
 impl Purpose {
-    pub(crate) const ALL: [Self; 2] = [Self::Build, Self::Run];
+    pub(crate) const ALL: [Self; 4] = [Self::Build, Self::Run, Self::Vm, Self::VmKernel];
 }
 
 /// Something that must be there.
@@ -22,8 +26,10 @@ pub(crate) enum Requirement {
     BpfCompiler,
     /// The linker that makes a BPF object of the compiler's output.
     BpfLinker,
-    /// A program of the networks.
+    /// A program of the networks or of the virtual machine.
     Program(&'static Program),
+    /// The virtual machine's kernel.
+    VmKernel,
 }
 
 /// A program and the Debian package that has it.
@@ -32,6 +38,7 @@ pub(crate) struct Program {
     name: &'static str,
     package: &'static str,
     used_for: &'static str,
+    purpose: Purpose,
 }
 
 /// What the demo and the end-to-end tests start.
@@ -47,11 +54,28 @@ static PROGRAMS: [Program; 9] = [
     program("dig", "bind9-dnsutils", "the UDP service's clients"),
 ];
 
+/// What the virtual machine takes, before and after it has started.
+static VM_PROGRAMS: [Program; 2] = [
+    Program {
+        purpose: Purpose::Vm,
+        ..program(
+            "qemu-system-x86_64",
+            "qemu-system-x86",
+            "the virtual machine",
+        )
+    },
+    Program {
+        purpose: Purpose::Vm,
+        ..program("modprobe", "kmod", "the virtual machine's modules")
+    },
+];
+
 const fn program(name: &'static str, package: &'static str, used_for: &'static str) -> Program {
     Program {
         name,
         package,
         used_for,
+        purpose: Purpose::Run,
     }
 }
 
@@ -59,14 +83,17 @@ impl Requirement {
     /// All of them.
     pub(crate) fn all() -> Vec<Self> {
         let mut all = vec![Self::BpfCompiler, Self::BpfLinker];
-        all.extend(PROGRAMS.iter().map(Self::Program));
+        all.extend(PROGRAMS.iter().chain(&VM_PROGRAMS).map(Self::Program));
+        // The last one: not every archive has it, and the rest does not need it.
+        all.push(Self::VmKernel);
         all
     }
 
     pub(crate) fn purpose(self) -> Purpose {
         match self {
             Self::BpfCompiler | Self::BpfLinker => Purpose::Build,
-            Self::Program(_) => Purpose::Run,
+            Self::Program(program) => program.purpose,
+            Self::VmKernel => Purpose::VmKernel,
         }
     }
 
@@ -75,6 +102,7 @@ impl Requirement {
             Self::BpfCompiler => compiler::is_found(),
             Self::BpfLinker => programs::find("bpf-linker").is_some(),
             Self::Program(program) => programs::find(program.name).is_some(),
+            Self::VmKernel => kernel::is_unpacked(),
         }
     }
 
@@ -86,6 +114,7 @@ impl Requirement {
             }
             Self::BpfLinker => "bpf-linker (for the XDP programs)".to_owned(),
             Self::Program(program) => format!("{} ({})", program.name, program.used_for),
+            Self::VmKernel => format!("Linux {} (for the virtual machine)", kernel::SERIES),
         }
     }
 
@@ -96,6 +125,8 @@ impl Requirement {
             // LLVM itself, and what linking against it takes.
             Self::BpfLinker => vec!["llvm-22-dev", "libpolly-22-dev", "libzstd-dev", "g++"],
             Self::Program(program) => vec![program.package],
+            // Unpacked, not installed.
+            Self::VmKernel => Vec::new(),
         }
     }
 
@@ -109,6 +140,11 @@ impl Requirement {
             Self::Program(program) => format!(
                 "install your system's package of {} (Debian's is {})",
                 program.name, program.package
+            ),
+            Self::VmKernel => format!(
+                "unpack Debian's linux-image-{}.*-amd64 and name the directory: \
+                 cargo xtask vm --kernel DIR",
+                kernel::SERIES
             ),
         }
     }
