@@ -199,7 +199,8 @@ fn insert_both<F: Family>(
 ) -> Result<(), DropReason> {
     let key = entry.partner_key::<F::Key>(flow.key.protocol());
     turn_round(reverse, entry, flow, &key);
-    if !insert_reverse::<F>(reverse, &key)? {
+    let is_new = insert_reverse::<F>(reverse, &key)?;
+    if !is_new {
         // SAFETY: the value is copied at once.
         let other = unsafe { F::connections().get(key) }.copied();
         match other {
@@ -208,14 +209,23 @@ fn insert_both<F: Family>(
         }
     }
     let inserted = insert(flow, entry);
-    if inserted.is_err() {
-        let _ = F::connections().remove(key);
-    } else {
+    match inserted {
         // The half that was there may have been of a connection that was just
         // ending, whose forward half is gone by now.
-        let _ = insert_reverse::<F>(reverse, &key);
+        Ok(true) => drop(insert_reverse::<F>(reverse, &key)),
+        // Another CPU made the connection, perhaps to another real.
+        Ok(false) if !is_new || leads_to::<F>(flow, &key) => {}
+        Ok(false) | Err(_) => drop(F::connections().remove(key)),
     }
     inserted.map(drop)
+}
+
+/// Whether the connection of the flow has this reverse entry.
+#[inline(always)]
+fn leads_to<F: Family>(flow: &Flow<F>, reverse: &F::Key) -> bool {
+    // SAFETY: the value is looked at at once.
+    let entry = unsafe { F::connections().get(flow.key) };
+    entry.is_some_and(|entry| entry.partner_key::<F::Key>(flow.key.protocol()) == *reverse)
 }
 
 /// False: there is such an entry already.

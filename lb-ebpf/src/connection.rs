@@ -27,27 +27,38 @@ const MOVING: u8 = flag::SYN | flag::FIN | flag::RST;
 /// How often a state change is tried when another CPU changes it meanwhile.
 const SWAP_TRIES: u32 = 4;
 
-/// The live entry of a packet. A SYN on a closed connection ends it here, so
-/// that it is scheduled anew.
+/// What there is of a packet's connection.
+pub enum Found {
+    Live(*mut Connection),
+    /// Somebody is deleting it. Not the kernel's: it would answer a client that
+    /// was served a moment ago with RST.
+    Ending,
+    Nothing,
+}
+
+/// The entry of a packet. A SYN on a closed connection ends it here, so that it
+/// is scheduled anew.
 #[inline(always)]
-pub fn find<F: Family>(flow: &Flow<F>) -> Option<*mut Connection> {
-    let entry = F::connections().get_ptr_mut(flow.key)?;
+pub fn find<F: Family>(flow: &Flow<F>) -> Found {
+    let Some(entry) = F::connections().get_ptr_mut(flow.key) else {
+        return Found::Nothing;
+    };
     // SAFETY: map values stay readable while the program runs.
     let state = unsafe { load(&raw const (*entry).state) };
     if state == ConnectionState::Established as u32 {
-        return Some(entry);
+        return Found::Live(entry);
     }
     if state == CLAIMED {
-        return None;
+        return Found::Ending;
     }
     if flow.key.protocol() == protocol::TCP
-        && flow.segment & (flag::SYN | flag::ACK) == flag::SYN
+        && flow.segment & (flag::SYN | flag::ACK | flag::RST) == flag::SYN
         && is_reusable(entry, state)
     {
-        remove::<F>(&flow.key, entry);
-        return None;
+        remove::<F>(&flow.key, entry, |_| true);
+        return Found::Nothing;
     }
-    Some(entry)
+    Found::Live(entry)
 }
 
 /// Whether a SYN may take this entry's place.
@@ -103,6 +114,10 @@ fn move_state<F: Family>(entry: *mut Connection, flow: &Flow<F>) {
     }
     // SAFETY: as above.
     let connection = unsafe { &*entry };
+    // Since the look-up the element may have become another connection's.
+    if connection.owner != flow.key.tag() {
+        return;
+    }
     let half = connection.half();
     let is_nat = connection.method == ForwardingMethod::Nat as u8;
     let partner = if is_nat {
@@ -181,9 +196,14 @@ pub fn count(real: u32, is_active: bool, add: u32) {
 
 /// Ends a connection, given its forward entry: takes it out of the counts and
 /// deletes it, with the reverse entry under nat. Tells whether this call did
-/// it; another CPU may be first.
+/// it; another CPU may be first. `may_go` is asked, with the state, when no
+/// packet can reach the entry any more.
 #[inline(always)]
-pub fn remove<F: Family>(key: &F::Key, entry: *mut Connection) -> bool {
+pub fn remove<F: Family>(
+    key: &F::Key,
+    entry: *mut Connection,
+    may_go: impl FnOnce(u32) -> bool,
+) -> bool {
     // SAFETY: map values stay readable while the program runs; the field is
     // aligned.
     let state = unsafe { load(&raw const (*entry).state) };
@@ -199,7 +219,8 @@ pub fn remove<F: Family>(key: &F::Key, entry: *mut Connection) -> bool {
     let connection = unsafe { &*entry };
     // The element of a deleted entry is used again at once: since the look-up
     // this may have become another connection's. That one stays.
-    if connection.direction != direction::FORWARD || connection.owner != key.tag() {
+    let is_it = connection.direction == direction::FORWARD && connection.owner == key.tag();
+    if !is_it || !may_go(state) {
         // SAFETY: as above.
         unsafe { compare_and_swap_u32(&raw mut (*entry).state, CLAIMED, state) };
         return false;

@@ -9,7 +9,13 @@ use lb_common::{
     verdict::DropReason,
 };
 
-use crate::{connection, family::Family, forward, packet::Packet, stage, stats};
+use crate::{
+    connection::{self, Found},
+    family::Family,
+    forward,
+    packet::Packet,
+    stage, stats,
+};
 
 /// On to the stage, along the connection with this key.
 #[inline(always)]
@@ -32,7 +38,7 @@ pub fn run<F: Family>(packet: &Packet) -> u32 {
     let Some(flow) = flow::<F>(packet, &scratch.follow, scratch.follower) else {
         return stats::drop_packet(inconsistent);
     };
-    let Some(entry) = connection::find::<F>(&flow) else {
+    let Found::Live(entry) = connection::find::<F>(&flow) else {
         return stats::drop_packet(DropReason::FragmentConnectionGone);
     };
     if scratch.follower != follower::MESSAGE {

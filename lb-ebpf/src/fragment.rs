@@ -15,12 +15,12 @@ use lb_common::{
 };
 
 use crate::{
-    connection,
+    connection::{self, Found},
     family::Family,
     follow,
     maps::{ADDRESSES, FRAGMENTS},
     packet::Packet,
-    route,
+    route, service,
     stage::now_ns,
     stats,
 };
@@ -38,13 +38,16 @@ pub fn run<F: Family>(packet: &Packet) -> u32 {
         return XDP_PASS;
     };
     let key = key(&datagram);
-    if connection::find::<F>(&flow).is_some() {
+    if let Found::Live(_) = connection::find::<F>(&flow) {
         remember(&key, &flow, verdict::FORWARD);
         return follow::go::<F>(packet, &flow.key, follower::FIRST_FRAGMENT);
     }
-    // Before the tail call, which does not come back; a scheduler's pick
-    // brings the packet here again, with a connection.
-    if is_watched(&key, datagram.protocol) {
+    // Before the tail call, which does not come back; a scheduler's pick brings
+    // the packet here again, with a connection. Without a pick it is dropped,
+    // and the others with it.
+    if service::find(&flow).is_some() && service::may_create(&flow) {
+        let _ = FRAGMENTS.remove(key);
+    } else if is_watched(&key, datagram.protocol) {
         remember(&key, &flow, verdict::PASS);
     }
     route::arrive(packet, &flow)

@@ -8,7 +8,13 @@ use lb_common::{
     wire::icmp::Icmp,
 };
 
-use crate::{connection, family::Family, forward, packet::Packet, service, stage, stats};
+use crate::{
+    connection::{self, Found},
+    family::Family,
+    forward,
+    packet::Packet,
+    service, stage, stats,
+};
 
 /// A family's packet from its network header on.
 #[inline(always)]
@@ -26,8 +32,9 @@ pub fn run<F: Family>(packet: &Packet) -> u32 {
         return XDP_PASS;
     };
     match connection::find::<F>(&flow) {
-        Some(entry) => forward::run(packet, &flow, entry),
-        None => arrive(packet, &flow),
+        Found::Live(entry) => forward::run(packet, &flow, entry),
+        Found::Ending => stats::drop_packet(DropReason::Inconsistent),
+        Found::Nothing => arrive(packet, &flow),
     }
 }
 

@@ -103,19 +103,21 @@ pub fn request(kind: u32, index: u32, address: Addr) {
         return;
     }
     scratch.last_event_ns = now;
-    tell(kind, index, address);
+    let _ = tell(kind, index, address);
 }
 
-/// Tells the daemon of what happens seldom enough. Nobody waits for room in
-/// the ring.
+/// Tells the daemon of what happens seldom enough. False: the ring is full, for
+/// which nobody waits.
 #[inline(always)]
-pub fn tell(kind: u32, index: u32, address: Addr) {
-    if let Some(mut event) = EVENTS.reserve::<Event>(0) {
-        event.write(Event {
-            kind,
-            index,
-            address,
-        });
-        event.submit(0);
-    }
+pub fn tell(kind: u32, index: u32, address: Addr) -> bool {
+    let Some(mut event) = EVENTS.reserve::<Event>(0) else {
+        return false;
+    };
+    event.write(Event {
+        kind,
+        index,
+        address,
+    });
+    event.submit(0);
+    true
 }

@@ -102,10 +102,16 @@ fn end<F: Family>(key: &F::Key, how: u8, now: u64) -> bool {
         None
     };
     if connection.direction == direction::REVERSE {
-        // It goes with its forward entry, unless that is gone.
+        // It goes with its forward entry, unless that is gone, or has another
+        // reverse entry.
+        // SAFETY: as above.
+        let is_orphan = partner.is_none_or(|partner| unsafe {
+            (*partner).direction == direction::FORWARD
+                && (*partner).partner_key::<F::Key>(key.protocol()) != *key
+        });
         if connection.owner == key.tag()
-            && partner.is_none()
-            && (how == mode::ALL || idle(connection, connection, now))
+            && is_orphan
+            && (how == mode::ALL || idle(connection, connection, connection.state, now))
         {
             let _ = F::connections().remove(key);
         }
@@ -121,18 +127,16 @@ fn end<F: Family>(key: &F::Key, how: u8, now: u64) -> bool {
     }
     // SAFETY: as above.
     let partner = partner.map_or(connection, |partner| unsafe { &*partner });
-    if how == mode::IDLE && !idle(connection, partner, now) {
-        return false;
-    }
-    remove::<F>(key, entry)
+    let may_go = |state| how != mode::IDLE || idle(connection, partner, state, now);
+    may_go(connection.state) && remove::<F>(key, entry, may_go)
 }
 
 /// Whether neither half has been used for the timeout of the state.
 #[inline(always)]
-fn idle(connection: &Connection, partner: &Connection, now: u64) -> bool {
+fn idle(connection: &Connection, partner: &Connection, state: u32, now: u64) -> bool {
     let Some(settings) = SETTINGS.get(0) else {
         return false;
     };
-    let timeout = settings.timeouts_s[(connection.state & STATE_MASK) as usize];
+    let timeout = settings.timeouts_s[(state & STATE_MASK) as usize];
     is_idle(now, connection.last_seen_ns, timeout) && is_idle(now, partner.last_seen_ns, timeout)
 }

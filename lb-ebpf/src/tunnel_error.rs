@@ -10,6 +10,7 @@ use lb_common::{
     connection::{Connection, ForwardingMethod, direction},
     limits::{MIN_PATH_MTU_V4, MIN_PATH_MTU_V6},
     parse::{Family as _, Frame as _, Quoted, V4, V6},
+    real::TunnelKind,
     wire::{
         ethernet::ethertype,
         gre::Gre,
@@ -31,15 +32,19 @@ pub fn run<F: Family>(packet: &Packet) -> u32 {
         && let Some(quoted) = datagram.quoted(packet)
     {
         // SAFETY: `at` checked the bounds; the fields are byte-aligned.
-        learn(packet, unsafe { message.as_ref() }, &quoted);
+        let message = unsafe { message.as_ref() };
+        // SAFETY: the parser checked the bounds; the fields are byte-aligned.
+        let told = F::destination(unsafe { datagram.header.as_ref() });
+        learn(packet, message, told, &quoted);
     }
     XDP_PASS
 }
 
-/// Takes over the MTU that `message` tells of, if it is about a tunnel of a
-/// connection.
+/// Takes over the MTU that `message` tells `told` of, if it is about a tunnel of
+/// a connection that began there, and about a packet that did not fit (RFC 5927
+/// section 7).
 #[inline(always)]
-fn learn<F: Family>(packet: &Packet, message: &Icmp, quoted: &Quoted<F>) {
+fn learn<F: Family>(packet: &Packet, message: &Icmp, told: Addr, quoted: &Quoted<F>) {
     let (kind, code, least) = if F::NUMBER == 0 {
         (
             icmp::DESTINATION_UNREACHABLE,
@@ -59,12 +64,26 @@ fn learn<F: Family>(packet: &Packet, message: &Icmp, quoted: &Quoted<F>) {
     // SAFETY: the parser checked the bounds; the fields are byte-aligned.
     let outer = unsafe { quoted.header.as_ref() };
     let (director, real) = (F::source(outer), F::destination(outer));
+    if told != director || F::length(outer) <= mtu {
+        return;
+    }
     if let Some(connection) = connection_in(packet, quoted)
+        && connection.tunnel == kind_of(quoted.protocol) as u8
         && connection.method == ForwardingMethod::Tun as u8
         && connection.direction == direction::FORWARD
         && connection.new_destination == real
     {
         lower(connection, director, mtu.max(least));
+    }
+}
+
+/// The kind of tunnel that has a protocol.
+#[inline(always)]
+fn kind_of(protocol: u8) -> TunnelKind {
+    match protocol {
+        protocol::GRE => TunnelKind::Gre,
+        protocol::UDP => TunnelKind::Gue,
+        _ => TunnelKind::Ipip,
     }
 }
 
@@ -130,10 +149,14 @@ fn lower(connection: &Connection, director: Addr, mtu: u16) {
     // writes the whole hop when anything else about it changes.
     unsafe {
         let source = tun::source(connection.new_source, &*hop);
-        if source != director || (*hop).mtu <= mtu {
+        let before = (*hop).mtu;
+        if source != director || before <= mtu {
             return;
         }
         (*hop).mtu = mtu;
+        // Who puts it back has to know; the next message tries again.
+        if !stage::tell(event_kind::PATH_MTU, slot, Addr::UNSPECIFIED) {
+            (*hop).mtu = before;
+        }
     }
-    stage::tell(event_kind::PATH_MTU, slot, Addr::UNSPECIFIED);
 }

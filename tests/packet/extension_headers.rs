@@ -81,7 +81,7 @@ fn changed(packet: &Packet, changes: &[(usize, u8)]) -> Vec<u8> {
 #[test]
 fn malformed() {
     const OPTIONS: &[Extension] = &[HopByHop(0)];
-    let cases: [Malformed; 10] = [
+    let cases: [Malformed; 11] = [
         ("no next header", &[], &[(NEXT_HEADER, 59)]),
         ("encrypted", &[], &[(NEXT_HEADER, 50)]),
         ("mobility", &[], &[(NEXT_HEADER, 135)]),
@@ -93,6 +93,11 @@ fn malformed() {
         ),
         ("longer than the datagram", OPTIONS, &[(PAYLOAD + 1, 200)]),
         ("the longest", OPTIONS, &[(PAYLOAD + 1, 255)]),
+        (
+            "a destination still to come",
+            &[Routing(2)],
+            &[(PAYLOAD + 3, 1)],
+        ),
         (
             "an authentication header longer than the datagram",
             &[Authentication],

@@ -1,7 +1,7 @@
 //! Fragments: the later ones go where the first one went, and without it
 //! nowhere, unless they are none of the director's business.
 
-use lb_daemon::config::model::Protocol;
+use lb_daemon::config::model::{Protocol, Weight};
 use lb_tests::privilege;
 
 use crate::{
@@ -151,6 +151,20 @@ fn what_is_passed_is_passed_whole() {
             check(rig, way, what, &packet.part(1600, END), &Passed);
         }
         assert_eq!(entries(rig), 0);
+    });
+}
+
+/// What the first fragment was dropped for is not the kernel's either.
+#[test]
+fn what_is_dropped_is_dropped_whole() {
+    on_every_way(|rig, way| {
+        let mut service = way.service();
+        service.reals[0].weight = Weight::new(0).unwrap();
+        rig.serve(&service);
+        let packet = datagram(way, 45);
+        rig.run(&packet.part(0, 800).frame());
+        let lost = Dropped("fragment_without_first");
+        check(rig, way, "no real", &packet.part(800, END), &lost);
     });
 }
 

@@ -21,7 +21,7 @@ use crate::{
         Expect::{Answered, Transmitted},
         fragmentation_needed,
     },
-    ways::{GRE, GUE, IPIP, Way, summed, tun},
+    ways::{GRE, GUE, IPIP, Method, Way, summed, tun},
     world::{OTHER_REAL, OTHER_REAL_V6},
 };
 
@@ -131,9 +131,11 @@ fn it_falls() {
 #[test]
 fn it_does_not_rise_and_has_a_floor() {
     on_every_way(|rig, way| {
-        let sent = way.there(way.established().payload(600));
-        tell(rig, "larger", &too_big(way, &sent, 1501, 548));
-        check_mtu(rig, way, "as it was", MTU);
+        let sent = way.there(way.established().filling(usize::from(way.fits(MTU))));
+        tell(rig, "smaller", &too_big(way, &sent, 1400, 548));
+        check_mtu(rig, way, "smaller", 1400);
+        tell(rig, "larger again", &too_big(way, &sent, 1450, 548));
+        check_mtu(rig, way, "as it was", 1400);
         tell(rig, "tiny", &too_big(way, &sent, 68, 548));
         let floor = if way.real().is_ipv6() {
             MIN_PATH_MTU_V6
@@ -148,7 +150,16 @@ fn it_does_not_rise_and_has_a_floor() {
 #[test]
 fn strangers_are_not_believed() {
     on_every_way(|rig, way| {
-        let sent = way.there(way.established().payload(600));
+        let sent = way.there(way.established().filling(usize::from(way.fits(MTU))));
+        let short = way.there(way.established().payload(600));
+        let other_tunnel = match way.method {
+            Method::Tun { tunnel, .. } if tunnel.kind != GRE.kind => GRE,
+            _ => IPIP,
+        };
+        let otherwise = Way {
+            method: tun(other_tunnel, way.real().is_ipv6()),
+            ..*way
+        };
         let outer = sent.outer.expect("a tunnel's packet");
         let with = |source: IpAddr, destination: IpAddr| {
             let mut packet = sent;
@@ -163,7 +174,9 @@ fn strangers_are_not_believed() {
             OTHER_REAL
         };
         let local = outer.ip.source;
-        let short = if way.real().is_ipv6() { 48 } else { 28 };
+        let cut = if way.real().is_ipv6() { 48 } else { 28 };
+        let mut to_another = too_big(way, &sent, 1300, 548);
+        to_another.packet.ip.destination = elsewhere;
         for (what, message) in [
             (
                 "not from us",
@@ -176,8 +189,19 @@ fn strangers_are_not_believed() {
             ("of no connection", too_big(way, &sent.port(9), 1300, 548)),
             (
                 "nothing of the inner packet",
-                too_big(way, &sent, 1300, short),
+                too_big(way, &sent, 1300, cut),
             ),
+            (
+                "of another tunnel",
+                too_big(
+                    way,
+                    &otherwise.there(way.established().payload(1380)),
+                    1300,
+                    548,
+                ),
+            ),
+            ("of what fits", too_big(way, &short, 1300, 548)),
+            ("to another host", to_another),
         ] {
             tell(rig, what, &message);
             check_mtu(rig, way, what, MTU);

@@ -265,7 +265,9 @@ impl Way {
             Method::Tun { .. } => self.outer(&self.first()).bytes(),
             _ => 0,
         };
-        mtu - u16::try_from(overhead).unwrap()
+        // What every IPv6 link carries is sent on, come what may (RFC 8200 section 5).
+        let least = if self.is_ipv6 { 1280 } else { 68 };
+        least.max(mtu - u16::try_from(overhead).unwrap())
     }
 
     /// The packet that a real under nat sends where its client would send

@@ -132,6 +132,10 @@ impl Extensions {
         let header = frame.at::<ExtensionHeader>(offset)?;
         // SAFETY: `at` checked the bounds; the fields are byte-aligned.
         let header = unsafe { header.as_ref() };
+        // The destination is not the last one, for which the checksum is.
+        if number == protocol::ROUTING && header.segments_left != 0 {
+            return None;
+        }
         self.next_header = header.next_header;
         Some(if number == protocol::AUTHENTICATION {
             // RFC 4302 section 2.2: 32-bit words, less 2.

@@ -36,6 +36,8 @@ pub trait Family: Sized {
     type Header: Copy;
     /// Of the fixed header.
     const HEADER_BYTES: u16;
+    /// What every link carries, bytes (RFC 791 section 3.2, RFC 8200 section 5).
+    const MIN_MTU: u16;
     /// The protocol number of its ICMP.
     const ICMP: u8;
     /// As the payload of another IP packet.
@@ -55,6 +57,8 @@ pub trait Family: Sized {
 
     fn source(header: &Self::Header) -> Addr;
     fn destination(header: &Self::Header) -> Addr;
+    /// Of the whole packet, bytes, as the header has it.
+    fn length(header: &Self::Header) -> u16;
     /// TTL or hop limit.
     fn ttl(header: &Self::Header) -> u8;
     /// Takes one off the TTL, which is not 0.
@@ -175,6 +179,7 @@ impl Family for V4 {
     type Key = FlowKeyV4;
     type Header = Ipv4;
     const HEADER_BYTES: u16 = crate::wire::ipv4::HEADER_BYTES;
+    const MIN_MTU: u16 = 68;
     const ICMP: u8 = protocol::ICMP;
     const IN_IP: u8 = protocol::IPIP;
     const ETHERTYPE: Be16 = ethertype::IPV4;
@@ -209,6 +214,11 @@ impl Family for V4 {
     }
 
     #[inline(always)]
+    fn length(header: &Ipv4) -> u16 {
+        header.total_length.get()
+    }
+
+    #[inline(always)]
     fn ttl(header: &Ipv4) -> u8 {
         header.ttl
     }
@@ -230,6 +240,7 @@ impl Family for V6 {
     type Key = FlowKeyV6;
     type Header = Ipv6;
     const HEADER_BYTES: u16 = crate::wire::ipv6::HEADER_BYTES;
+    const MIN_MTU: u16 = 1280;
     const ICMP: u8 = protocol::ICMPV6;
     const IN_IP: u8 = protocol::IPV6;
     const ETHERTYPE: Be16 = ethertype::IPV6;
@@ -258,6 +269,14 @@ impl Family for V6 {
     #[inline(always)]
     fn destination(header: &Ipv6) -> Addr {
         header.destination()
+    }
+
+    #[inline(always)]
+    fn length(header: &Ipv6) -> u16 {
+        header
+            .payload_length
+            .get()
+            .saturating_add(Self::HEADER_BYTES)
     }
 
     #[inline(always)]

@@ -25,6 +25,10 @@ pub struct ExtensionHeader {
     pub next_header: u8,
     /// In units that depend on the header.
     pub length: u8,
+    pub kind: u8,
+    /// Of a routing header: destinations that are still to come (RFC 8200
+    /// section 4.4).
+    pub segments_left: u8,
 }
 
 /// The fragment header, 8 bytes (RFC 8200 section 4.5).

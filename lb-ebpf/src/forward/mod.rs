@@ -98,7 +98,10 @@ pub fn too_big<F: Family>(
     hop: &NextHop,
     overhead: u16,
 ) -> Option<u32> {
-    if u32::from(flow.length) + u32::from(overhead) <= u32::from(hop.mtu) {
+    // A smaller one than the least that the family has would be ignored, and the
+    // sender be lost for ever.
+    let mtu = hop.mtu.saturating_sub(overhead).max(F::MIN_MTU);
+    if flow.length <= mtu {
         return None;
     }
     Some(stage::answer(
@@ -106,7 +109,7 @@ pub fn too_big<F: Family>(
         flow,
         DropReason::FragmentationNeeded,
         message::TOO_BIG,
-        hop.mtu.saturating_sub(overhead),
+        mtu,
     ))
 }
 

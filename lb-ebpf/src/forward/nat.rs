@@ -112,9 +112,10 @@ pub fn way_to_client<F: Family>(
             Err(stage::answer(packet, flow, reason, message::TOO_BIG, mtu))
         }
         BPF_FIB_LKUP_RET_NO_NEIGH => {
-            // SAFETY: the helper left the gateway, or the client itself.
+            // SAFETY: the helper left the gateway, or the client itself; an
+            // IPv4 route may have a gateway of IPv6.
             let neighbour = unsafe {
-                if F::NUMBER == 0 {
+                if route.family == AF[0] {
                     Addr::from_v4(Be32::from_raw(route.__bindgen_anon_4.ipv4_dst))
                 } else {
                     Addr(route.__bindgen_anon_4.ipv6_dst.map(Be32::from_raw))

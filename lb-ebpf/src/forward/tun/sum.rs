@@ -16,8 +16,9 @@ use crate::{family::Family, packet::Packet};
 #[inline(always)]
 pub fn of_packet<F: Family>(packet: &Packet, flow: &Flow<F>) -> Option<u64> {
     let payload = flow.length - flow.header_bytes;
-    // Extension headers would have to be summed; nobody sends them.
-    let is_plain = F::NUMBER == 0 || flow.header_bytes == F::HEADER_BYTES;
+    // Extension headers would have to be summed, and options may have another
+    // destination in them, for which the checksum is; nobody sends them.
+    let is_plain = flow.header_bytes == F::HEADER_BYTES;
     // A UDP datagram without a checksum, or one that is shorter than what IP
     // carries, says nothing of the whole.
     let is_covered = flow.part == Part::Whole
