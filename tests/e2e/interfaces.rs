@@ -121,6 +121,43 @@ fn made_again_with_another_program() {
     assert!(links.contains("xdp"), "{links}");
 }
 
+/// A start in native mode on a data plane in generic mode that fails, at an interface
+/// that somebody else has: forwarding goes on, and the next start takes over. Interfaces
+/// that were left without a program show as requests without an answer.
+#[test]
+fn a_start_in_another_mode_that_fails() {
+    let Some(site) = site(Method::Dr) else { return };
+    let director = &site.network.director;
+    director
+        .ip("link add spare type veth peer name other\nlink set spare up\nlink set other up\n")
+        .unwrap();
+    let _other = XdpPass::attach(director, "spare").unwrap();
+    let config = site.config("rr", &[1, 1]);
+    let mut daemon = site.start_with(&config);
+    site.expect(&[2, 2]);
+    daemon.kill();
+    std::fs::remove_file(daemon.socket()).unwrap();
+    let failing = config
+        .replace("xdp_mode = \"generic\"", "xdp_mode = \"native\"")
+        .replace("\"eth1\"]", "\"eth1\", \"spare\"]");
+    let (status, said) = Daemon::fail_to_start(&site.network, &site.binaries, &failing).unwrap();
+    let refusal = "lbd: interface spare: another XDP program is attached";
+    assert!(said.starts_with(refusal), "{said}");
+    assert_eq!(
+        (status.code(), said.lines().count()),
+        (Some(1), 1),
+        "{said}"
+    );
+    for interface in ["eth0", "eth1"] {
+        let link = director.run("ip", &["link", "show", interface]).unwrap();
+        assert!(link.contains("xdpgeneric"), "{link}");
+    }
+    site.expect(&[2, 2]);
+    daemon.restart().unwrap();
+    assert!(daemon.log().contains("adopted=true"), "{}", daemon.log());
+    site.expect(&[2, 2]);
+}
+
 /// Reals behind an interface that is not lbd's: said in the log and in `status`, since
 /// many drivers send nothing for others' programs, and answers by nat pass untranslated.
 #[test]

@@ -1,5 +1,7 @@
 //! lbctl against a running director: its commands and what they do to traffic.
 
+use std::time::Duration;
+
 use lb_tests::conversation::Conversation;
 use lb_tests::daemon::{self, Daemon};
 use lb_tests::process;
@@ -9,6 +11,9 @@ use lb_tests::wait;
 use serde_json::json;
 
 use crate::site::{Site, json, real, refused};
+
+/// Two walks of the connection table, and time to spare.
+const SWEPT: Duration = Duration::from_secs(20);
 
 /// What `lbctl list -n` prints after its version line.
 fn table(daemon: &Daemon<'_>) -> String {
@@ -78,6 +83,29 @@ fn builds_a_service() {
     assert_eq!(site.ask(1).failures, 1);
     run("service delete udp:192.0.2.10:53");
     assert_eq!(json(&daemon, &["list"]), json!([]));
+}
+
+/// A real that was deleted, so long ago that nothing refers to it any more, and is
+/// made again, gets traffic again: its next hop, which did not change meanwhile, is
+/// known from the start.
+#[test]
+fn made_again() {
+    let Some(site) = Site::small(Method::Dr) else {
+        return;
+    };
+    let daemon = site.start("rr", &[1, 1]);
+    daemon
+        .lbctl(&["real", "delete", "web", "10.0.2.12"])
+        .unwrap();
+    let reals = || {
+        let status = json(&daemon, &["status"]);
+        let tables = status["tables"].as_array().unwrap().clone();
+        let reals = tables.into_iter().find(|table| table["name"] == "reals");
+        reals.unwrap()["entries"].as_u64()
+    };
+    wait::until("the real's slot to be free", SWEPT, || reals() == Some(1)).unwrap();
+    daemon.lbctl(&["real", "add", "web", "10.0.2.12"]).unwrap();
+    site.expect(&[1, 1]);
 }
 
 /// What cannot be is refused with one line that names the object, and exit code

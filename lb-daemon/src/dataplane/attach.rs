@@ -9,9 +9,16 @@ use aya::programs::{
     links::{FdLink, PinnedLink},
     xdp::XdpLink,
 };
-use nix::net::if_::if_nametoindex;
+use tracing::{debug, warn};
 
-use super::{DataPlaneError, device, error::reason, pinned::PinDir, syscall::pinned_link_ifindex};
+use super::{
+    DataPlaneError,
+    device::{self, index_of},
+    displaced::Displaced,
+    error::reason,
+    pinned::PinDir,
+    syscall::pinned_link_ifindex,
+};
 use crate::config::model::XdpMode;
 
 pub use super::attempt::{attach, check_interface};
@@ -25,6 +32,8 @@ pub struct Attachment {
     /// `native` or `generic`.
     mode: &'static str,
     link: Link,
+    /// What a new link has taken the place of. Below it, to be dropped after it.
+    displaced: Option<Displaced>,
 }
 
 #[derive(Debug)]
@@ -35,8 +44,8 @@ enum Link {
     Adopted(PathBuf),
     /// Ours, and pinned: the pin is what holds it.
     Pinned,
-    /// Lost with its interface.
-    Lost,
+    /// Lost with its interface. If that is back, why it cannot have the program.
+    Lost { refusal: Option<String> },
 }
 
 /// What has become of an attachment.
@@ -46,8 +55,8 @@ pub enum News {
     Gone,
     /// It is back, with the program.
     Back,
-    /// It is back, and cannot have the program.
-    Refused(DataPlaneError),
+    /// It is back, and cannot have the program, for this reason.
+    Refused(String),
 }
 
 impl Attachment {
@@ -64,27 +73,60 @@ impl Attachment {
     /// Whether the interface is gone, or back without the program.
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        matches!(self.link, Link::Lost)
+        matches!(self.link, Link::Lost { .. })
+    }
+
+    /// Why the interface, which is back, does not have the program.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&str> {
+        match &self.link {
+            Link::Lost { refusal } => refusal.as_deref(),
+            _ => None,
+        }
     }
 
     /// Looks whether the interface is still there with the program, and puts
     /// the program on it again if it was deleted and is back.
     pub fn revisit(&mut self, pins: &PinDir, program: &mut Xdp, mode: XdpMode) -> Vec<News> {
-        let path = pins.link_path(&self.interface, self.mode);
-        let held = pinned_link_ifindex(&path).unwrap_or(0);
-        let present = if_nametoindex(self.interface.as_str()).ok();
+        let interface = &self.interface;
+        let path = pins.link_path(interface, self.mode);
+        let seen = pinned_link_ifindex(&path).and_then(|held| Ok((held, index_of(interface)?)));
+        let (held, present) = match seen {
+            Ok(seen) => seen,
+            // No news: the next look may see more.
+            Err(error) => {
+                debug!(interface, %error, "whether the program is on it cannot be seen");
+                return Vec::new();
+            }
+        };
         let was_lost = self.is_lost();
-        if held != 0 && present == Some(held) {
+        if held.is_some() && held == present {
             self.link = Link::Pinned;
             return was_lost.then_some(News::Back).into_iter().collect();
         }
-        self.link = Link::Lost;
         let gone = (!was_lost).then_some(News::Gone);
-        let outcome = present.map(|_| match self.attach_again(pins, program, mode) {
-            Ok(()) => News::Back,
-            Err(error) => News::Refused(error),
-        });
+        let outcome = match present.map(|_| self.attach_again(pins, program, mode)) {
+            Some(Ok(())) => Some(News::Back),
+            // Gone, or gone again in this moment.
+            None | Some(Err(DataPlaneError::NoInterface { .. })) => {
+                self.link = Link::Lost { refusal: None };
+                None
+            }
+            Some(Err(error)) => self.note_refusal(&error),
+        };
         gone.into_iter().chain(outcome).collect()
+    }
+
+    /// The same refusal again is no news.
+    fn note_refusal(&mut self, error: &DataPlaneError) -> Option<News> {
+        let text = error.to_string();
+        let about = format!("interface {}: ", self.interface);
+        let reason = text.strip_prefix(&about).unwrap_or(&text).to_owned();
+        let is_news = self.refusal() != Some(&reason);
+        self.link = Link::Lost {
+            refusal: Some(reason.clone()),
+        };
+        is_news.then_some(News::Refused(reason))
     }
 
     fn attach_again(
@@ -112,8 +154,9 @@ impl Attachment {
 }
 
 /// Finds the links of an earlier daemon and attaches what is new. Nothing
-/// that forwards has changed afterwards; dropping the result undoes it. An
-/// interface of `running` may be gone at the moment.
+/// that forwards has changed afterwards, but for links in the other mode;
+/// dropping the result undoes it. An interface of `running` may be gone at the
+/// moment.
 pub fn prepare(
     pins: &PinDir,
     program: &mut Xdp,
@@ -128,35 +171,38 @@ pub fn prepare(
             outcome => outcome?,
         }
     }
-    let pinned = pins.links();
     let mut attachments = Vec::new();
     for name in interfaces {
-        let adopted = pinned.iter().find(|(link_name, link_mode, path)| {
-            link_name == name && suits(link_mode, mode) && is_attached(path, name)
-        });
+        let index = index_of(name).map_err(look_error(name))?;
+        let found = link_on(pins, name, index)?;
         let former = former(name);
-        let (link, mode, remark) = if let Some((_, link_mode, path)) = adopted {
-            let remark = match former {
-                Some(former) => former.remark.clone(),
-                None => found_before(name, mode, link_mode),
-            };
-            (Link::Adopted(path.clone()), *link_mode, remark)
-        } else if let Some(former) = former
-            && if_nametoindex(name.as_str()).is_err()
-        {
-            (Link::Lost, former.mode, None)
-        } else {
-            // A link in the other mode, or of an interface that was deleted
-            // and made again, is in the way.
-            unpin_all(pins, name)?;
-            let (link, mode, remark) = attach(program, name, mode)?;
-            (Link::New(link), mode, remark)
+        // In this order, as those of an attachment: the new link goes first.
+        let (displaced, link, mode, remark) = match (found, former) {
+            (Some((link_mode, path)), former) if suits(link_mode, mode) => {
+                let remark = match former {
+                    Some(former) => former.remark.clone(),
+                    None => found_before(name, mode, link_mode),
+                };
+                (None, Link::Adopted(path), link_mode, remark)
+            }
+            (None, Some(former)) if index.is_none() => {
+                let lost = Link::Lost { refusal: None };
+                (None, lost, former.mode, None)
+            }
+            (found, _) => {
+                let displace =
+                    |(link_mode, path)| Displaced::detach(program, name, link_mode, path);
+                let displaced = found.map(displace).transpose()?;
+                let (link, mode, remark) = attach(program, name, mode)?;
+                (displaced, Link::New(link), mode, remark)
+            }
         };
         attachments.push(Attachment {
             interface: name.clone(),
             remark,
             mode,
             link,
+            displaced,
         });
     }
     if mode == XdpMode::Auto {
@@ -176,10 +222,13 @@ fn follow_generic(program: &mut Xdp, attachments: &mut [Attachment]) -> Result<(
     }
     // Not known: none is, and each keeps its mode.
     let ways_out = device::ways_out().unwrap_or_default();
-    let index = |a: &Attachment| if_nametoindex(a.interface.as_str()).unwrap_or(0);
+    let is_way_out = |a: &Attachment| {
+        let index = index_of(&a.interface).ok().flatten();
+        index.is_some_and(|index| ways_out.contains(&index))
+    };
     let Some(first) = attachments
         .iter()
-        .find(|a| a.mode == "generic" && ways_out.contains(&index(a)))
+        .find(|a| a.mode == "generic" && is_way_out(a))
         .map(|a| a.interface.clone())
     else {
         return Ok(());
@@ -190,7 +239,7 @@ fn follow_generic(program: &mut Xdp, attachments: &mut [Attachment]) -> Result<(
             "interface {name}: generic mode, since {first} could not send what it receives natively"
         );
         // Detached before it can be attached in the other mode.
-        attachment.link = Link::Lost;
+        attachment.link = Link::Lost { refusal: None };
         let (link, mode, _) = attach(program, name, XdpMode::Generic)?;
         (attachment.link, attachment.mode) = (Link::New(link), mode);
         attachment.remark = Some(remark);
@@ -216,14 +265,27 @@ fn suits(link_mode: &str, mode: XdpMode) -> bool {
     }
 }
 
-/// Whether a pinned link is on the interface that has its name.
-fn is_attached(path: &Path, name: &str) -> bool {
-    let held = pinned_link_ifindex(path).unwrap_or(0);
-    held != 0 && if_nametoindex(name) == Ok(held)
+/// The mode and the pin of the link that is pinned under an interface's name, if
+/// that is where it is: the interface may be another one than it was.
+fn link_on(
+    pins: &PinDir,
+    name: &str,
+    index: Option<u32>,
+) -> Result<Option<(&'static str, PathBuf)>, DataPlaneError> {
+    for (link_name, mode, path) in pins.links() {
+        if link_name == name {
+            let held = pinned_link_ifindex(&path).map_err(look_error(&path))?;
+            if held.is_some() && held == index {
+                return Ok(Some((mode, path)));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Puts this daemon's program into adopted links, pins the new ones, and
-/// detaches interfaces that are no longer configured.
+/// detaches interfaces that are no longer configured. One that has gone since
+/// [`prepare`] is lost, as it would be a moment later.
 pub fn commit(
     pins: &PinDir,
     program: &mut Xdp,
@@ -234,15 +296,23 @@ pub fn commit(
         let placeholder = Link::Adopted(path.clone());
         attachment.link = match std::mem::replace(&mut attachment.link, placeholder) {
             Link::New(link) => {
+                // Of an interface that was deleted and made again.
+                unpin_all(pins, &attachment.interface)?;
                 link.pin(&path).map_err(|error| pin_error(&path, error))?;
+                if let Some(displaced) = attachment.displaced.take() {
+                    displaced.give_up();
+                }
                 Link::Pinned
             }
-            Link::Adopted(path) => {
-                replace(program, attachment, &path)?;
-                Link::Pinned
-            }
-            Link::Pinned => Link::Pinned,
-            Link::Lost => Link::Lost,
+            Link::Adopted(path) => match replace(program, attachment, &path) {
+                Ok(()) => Link::Pinned,
+                Err(_) if matches!(pinned_link_ifindex(&path), Ok(None)) => {
+                    warn!(interface = attachment.interface, "interface gone");
+                    Link::Lost { refusal: None }
+                }
+                Err(error) => return Err(error),
+            },
+            kept @ (Link::Pinned | Link::Lost { .. }) => kept,
         };
     }
     for (name, _, path) in pins.links() {
@@ -283,6 +353,14 @@ fn unpin(path: &Path) -> Result<(), DataPlaneError> {
         path: path.to_owned(),
         source,
     })
+}
+
+fn look_error(what: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> DataPlaneError {
+    move |source| DataPlaneError::Path {
+        action: "look up",
+        path: what.as_ref().to_owned(),
+        source,
+    }
 }
 
 fn pin_error(path: &Path, error: impl std::fmt::Display) -> DataPlaneError {

@@ -28,8 +28,8 @@ const IFLA_XDP: u16 = 43;
 const IFLA_XDP_FD: u16 = 1;
 const IFLA_XDP_FLAGS: u16 = 3;
 const XDP_FLAGS_UPDATE_IF_NOEXIST: u32 = 1;
-const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
-const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
+pub(super) const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
+pub(super) const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 
 /// Checks that an interface exists and is one to attach to.
 pub fn check_interface(name: &str) -> Result<(), DataPlaneError> {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use aya::programs::loaded_programs;
+use nix::errno::Errno;
 use rtnetlink::{
     packet_core::Parseable as _,
     packet_route::{
@@ -76,6 +77,15 @@ pub(super) fn ways_out() -> io::Result<HashSet<u32>> {
         .map(|address| address.header.index);
     let by_port = |index| [Some(index), links.egress(index).ok().map(|e| e.ifindex)];
     Ok(with_addresses.flat_map(by_port).flatten().collect())
+}
+
+/// The index of the interface of this name; none if there is no such interface.
+pub(super) fn index_of(name: &str) -> io::Result<Option<u32>> {
+    match nix::net::if_::if_nametoindex(name) {
+        Ok(index) => Ok(Some(index)),
+        Err(Errno::ENODEV) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Names the interface of this index.
@@ -163,6 +173,7 @@ mod tests {
         let link = find("lo").unwrap();
         assert_eq!((link.index, link.mac), (1, None));
         assert_eq!(name_of(1).as_deref(), Some("lo"));
+        assert_eq!(index_of("lo").unwrap(), Some(1));
         assert_eq!(occupant("lo"), None);
         assert_eq!(driver("no-such-if"), None);
     }
@@ -170,6 +181,7 @@ mod tests {
     #[test]
     fn an_interface_that_is_not_there_is_named() {
         for name in ["no-such-if", "", "an-impossibly-long-name"] {
+            assert_eq!(index_of(name).unwrap(), None);
             let error = find(name).unwrap_err();
             assert_eq!(
                 error.to_string(),

@@ -33,7 +33,7 @@ const PLAN_WORDS_PER_REAL: u32 = 64;
 const SPARE_PLANS: u32 = 64;
 const EVENTS_BYTES: u32 = 64 * 1024;
 /// VLAN interfaces: as many as one port can have (IEEE 802.1Q).
-const PORTS: u32 = 4096;
+pub const PORTS: u32 = 4096;
 
 /// Entries of each map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ pub mod attach;
 mod attempt;
 pub mod bpffs;
 mod device;
+mod displaced;
 pub mod error;
 mod features;
 pub mod load;
@@ -19,5 +20,5 @@ mod syscall;
 pub mod tables;
 
 pub use error::DataPlaneError;
-pub use load::{Loaded, Programs, Sizes};
+pub use load::{Loaded, PORTS, Programs, Sizes};
 pub use tables::Tables;

@@ -9,7 +9,7 @@ use std::{
 
 use tracing::info;
 
-use super::{attach::Attachment, attempt::ONE_BUFFER_MTU, features::Features, offload};
+use super::{PORTS, attach::Attachment, attempt::ONE_BUFFER_MTU, features::Features, offload};
 use crate::net::{link::Link, links::Links};
 
 /// Reals that a finding names before it counts the others.
@@ -45,6 +45,8 @@ enum Subject {
     Fragments,
     /// The way to reals, and lbd is not on it.
     Unattached,
+    /// VLAN interfaces that the programs have no room for: of no interface.
+    Room,
 }
 
 impl Finding {
@@ -71,6 +73,8 @@ impl fmt::Display for Finding {
 struct Port<'a> {
     name: &'a str,
     is_gone: bool,
+    /// Why it is back without the program.
+    refusal: Option<&'a str>,
     /// None if nothing is known of it.
     link: Option<&'a Link>,
     native: bool,
@@ -79,17 +83,13 @@ struct Port<'a> {
 
 /// Looks around, and has drivers keep VLAN tags in the frames where there are
 /// VLAN interfaces.
-pub fn look(
-    attachments: &[Attachment],
-    refusals: &HashMap<String, String>,
-    links: &Links,
-    ways: &Ways,
-) -> Vec<Finding> {
+pub fn look(attachments: &[Attachment], links: &Links, ways: &Ways) -> Vec<Finding> {
     let ports: Vec<_> = attachments
         .iter()
         .map(|attachment| Port {
             name: &attachment.interface,
             is_gone: attachment.is_lost(),
+            refusal: attachment.refusal(),
             link: links.named(&attachment.interface),
             native: attachment.mode() == "native",
             remark: attachment.remark.as_deref(),
@@ -105,7 +105,6 @@ pub fn look(
     }
     let scene = Scene {
         ports,
-        refusals,
         links,
         ways,
         features,
@@ -148,7 +147,6 @@ fn show_tags(link: &Link, links: &Links) -> Option<Finding> {
 /// What there is to see.
 struct Scene<'a> {
     ports: Vec<Port<'a>>,
-    refusals: &'a HashMap<String, String>,
     links: &'a Links,
     ways: &'a Ways,
     /// By interface; none where the kernel does not say.
@@ -158,7 +156,22 @@ struct Scene<'a> {
 impl Scene<'_> {
     fn findings(&self) -> Vec<Finding> {
         let of_ports = self.ports.iter().flat_map(|port| self.of_port(port));
-        of_ports.chain(self.unattached()).collect()
+        let of_all = self.unattached().into_iter().chain(self.room());
+        of_ports.chain(of_all).collect()
+    }
+
+    /// Nat's answers take the way of a VLAN interface only if the programs know it.
+    fn room(&self) -> Option<Finding> {
+        let names: Vec<_> = self.ports.iter().map(|port| port.name).collect();
+        let left_out = self.links.egresses(&names, PORTS).left_out;
+        (left_out > 0).then(|| Finding {
+            interface: String::new(),
+            subject: Subject::Room,
+            text: format!(
+                "room for {PORTS} VLAN interfaces and their ports: {left_out} are left out, those not on \
+                 director.interfaces first; nat's answers to clients behind them may be lost"
+            ),
+        })
     }
 
     fn of_port(&self, port: &Port<'_>) -> Vec<Finding> {
@@ -169,7 +182,7 @@ impl Scene<'_> {
             text,
         };
         if port.is_gone {
-            let text = match self.refusals.get(name) {
+            let text = match port.refusal {
                 Some(refusal) => {
                     format!("interface {name} is back, without the program: {refusal}")
                 }

@@ -1,6 +1,7 @@
 //! The survey of made-up interfaces.
 
 use super::*;
+use crate::net::link::Vlan;
 
 const SENDS: Features = Features {
     takes_redirects: true,
@@ -38,7 +39,7 @@ struct Site {
     links: Links,
     ways: Ways,
     features: HashMap<u32, Option<Features>>,
-    refusals: HashMap<String, String>,
+    refusal: Option<&'static str>,
 }
 
 impl Site {
@@ -49,7 +50,7 @@ impl Site {
             features: links.iter().map(|l| (l.index, Some(SENDS))).collect(),
             links: links.into_iter().collect(),
             ways: Ways::new(),
-            refusals: HashMap::new(),
+            refusal: None,
         }
     }
 
@@ -66,6 +67,7 @@ impl Site {
             .map(|name| Port {
                 name,
                 is_gone: self.links.named(name).is_none(),
+                refusal: self.refusal,
                 link: self.links.named(name),
                 native: self.native,
                 remark: None,
@@ -73,7 +75,6 @@ impl Site {
             .collect();
         let scene = Scene {
             ports,
-            refusals: &self.refusals,
             links: &self.links,
             ways: &self.ways,
             features: self.features.clone(),
@@ -101,7 +102,7 @@ fn an_interface_that_is_gone_and_one_that_cannot_have_the_program_again() {
         ["interface eth2 is gone; lbd attaches to it again when it is back"]
     );
     let before = site.findings();
-    site.refusals.insert("eth2".into(), "no room".into());
+    site.refusal = Some("no room");
     assert_eq!(
         site.lines(),
         ["interface eth2 is back, without the program: no room"]
@@ -190,13 +191,13 @@ fn what_one_receives_natively_does_not_leave_by_a_generic_one() {
     let port = |name, native| Port {
         name,
         is_gone: false,
+        refusal: None,
         link: site.links.named(name),
         native,
         remark: None,
     };
     let scene = |eth2_native, eth3_native| Scene {
         ports: vec![port("eth2", eth2_native), port("eth3", eth3_native)],
-        refusals: &site.refusals,
         links: &site.links,
         ways: &site.ways,
         features: HashMap::new(),
@@ -254,16 +255,40 @@ fn a_way_that_lbd_is_not_on_is_told_with_the_reals_behind_it() {
     assert!(before[0].is_about_the_same(&site.findings()[0]));
 }
 
-#[test]
-fn who_is_on_a_vlan_interface_is_on_the_port_that_it_sends_by() {
-    use crate::net::link::Vlan;
-    let on_vlan = Link {
+fn vlan(index: u32, port: u32) -> Link {
+    Link {
         vlan: Some(Vlan {
-            port: Some(2),
+            port: Some(port),
             tag: Default::default(),
         }),
-        ..link(4)
-    };
-    let site = Site::new(&["eth4"], vec![link(2), on_vlan]);
+        ..link(index)
+    }
+}
+
+#[test]
+fn who_is_on_a_vlan_interface_is_on_the_port_that_it_sends_by() {
+    let site = Site::new(&["eth4"], vec![link(2), vlan(4, 2)]);
     assert!(site.leads_to(2, &["10.0.0.2"]).lines().is_empty());
+}
+
+#[test]
+fn vlan_interfaces_that_there_is_no_room_for_are_counted() {
+    let with = |number| {
+        let vlans = (0..number).map(|index| vlan(10 + index, 3));
+        Site::new(
+            &["eth2"],
+            [link(2), link(3)].into_iter().chain(vlans).collect(),
+        )
+    };
+    // Their port takes a place, too.
+    assert!(with(PORTS - 1).lines().is_empty());
+    assert_eq!(
+        with(PORTS + 2).lines(),
+        [
+            "room for 4096 VLAN interfaces and their ports: 3 are left out, those not on \
+             director.interfaces first; nat's answers to clients behind them may be lost"
+        ]
+    );
+    let (one, many) = (with(PORTS).findings(), with(PORTS + 9).findings());
+    assert!(one[0].is_about_the_same(&many[0]));
 }

@@ -1,5 +1,6 @@
 //! The bpf(2) commands that aya has no call for: batched look-up, a test run
-//! by descriptor from another thread, the interface of a link. Layouts: `union bpf_attr` in
+//! by descriptor from another thread, the interface of a link, attaching and
+//! detaching without the program's owner. Layouts: `union bpf_attr` in
 //! include/uapi/linux/bpf.h (Linux 6.1).
 
 use std::{
@@ -15,10 +16,16 @@ use std::{
 
 use aya::Pod;
 
+const BPF_OBJ_PIN: libc::c_long = 6;
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_PROG_TEST_RUN: libc::c_long = 10;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
+const BPF_LINK_CREATE: libc::c_long = 28;
+const BPF_LINK_DETACH: libc::c_long = 34;
+
+/// `enum bpf_attach_type`.
+const BPF_XDP: u32 = 37;
 
 /// `struct { /* BPF_MAP_*_BATCH */ } batch`.
 #[repr(C)]
@@ -85,6 +92,21 @@ struct ObjectAttr {
     file_flags: u32,
 }
 
+/// `struct { /* struct used by BPF_LINK_CREATE command */ } link_create`.
+#[repr(C)]
+struct LinkCreateAttr {
+    prog_fd: u32,
+    target_ifindex: u32,
+    attach_type: u32,
+    flags: u32,
+}
+
+/// `struct { __u32 link_fd; } link_detach`.
+#[repr(C)]
+struct LinkDetachAttr {
+    link_fd: u32,
+}
+
 fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<libc::c_long> {
     // SAFETY: `attr` is a prefix of the command's part of `union bpf_attr`,
     // and its length is passed; the pointers in it are the caller's.
@@ -141,16 +163,16 @@ pub(super) fn test_run(program: BorrowedFd<'_>, data: &[u8]) -> io::Result<u32> 
     Ok(attr.retval)
 }
 
-/// The interface of the XDP link pinned at `path`; 0 when it is gone.
-pub(super) fn pinned_link_ifindex(path: &Path) -> io::Result<u32> {
-    let path = CString::new(path.as_os_str().as_bytes())?;
-    let mut attr = ObjectAttr {
-        pathname: path.as_ptr() as u64,
-        ..ObjectAttr::default()
+/// The interface of the XDP link pinned at `path`; none when the interface is
+/// gone, or there is no such pin.
+///
+/// # Errors
+/// Any other: whether the link is on an interface is not known then.
+pub(super) fn pinned_link_ifindex(path: &Path) -> io::Result<Option<u32>> {
+    let link = match object(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        outcome => outcome?,
     };
-    let fd = bpf(BPF_OBJ_GET, &mut attr)?;
-    // SAFETY: the call made the descriptor, and nobody else has it.
-    let link = unsafe { OwnedFd::from_raw_fd(fd as i32) };
     let mut info = LinkInfo::default();
     let mut attr = InfoAttr {
         bpf_fd: link.as_raw_fd().cast_unsigned(),
@@ -158,5 +180,54 @@ pub(super) fn pinned_link_ifindex(path: &Path) -> io::Result<u32> {
         info: &raw mut info as u64,
     };
     bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
-    Ok(info.ifindex)
+    Ok((info.ifindex != 0).then_some(info.ifindex))
+}
+
+/// Removes the pin of a link and detaches it at once. The removal alone detaches
+/// some time later (`bpf_link_put` defers it, kernel/bpf/syscall.c, Linux 6.5).
+pub(super) fn detach_pinned_link(path: &Path) -> io::Result<()> {
+    let link = object(path)?;
+    std::fs::remove_file(path)?;
+    let mut attr = LinkDetachAttr {
+        link_fd: link.as_raw_fd().cast_unsigned(),
+    };
+    bpf(BPF_LINK_DETACH, &mut attr).map(drop)
+}
+
+/// Attaches a program to an interface by a link pinned at `path`; `flags` are
+/// those of `IFLA_XDP_FLAGS`.
+pub(super) fn attach_pinned_link(
+    program: BorrowedFd<'_>,
+    ifindex: u32,
+    flags: u32,
+    path: &Path,
+) -> io::Result<()> {
+    let mut attr = LinkCreateAttr {
+        prog_fd: program.as_raw_fd().cast_unsigned(),
+        target_ifindex: ifindex,
+        attach_type: BPF_XDP,
+        flags,
+    };
+    let fd = bpf(BPF_LINK_CREATE, &mut attr)?;
+    // SAFETY: the call made the descriptor, and nobody else has it.
+    let link = unsafe { OwnedFd::from_raw_fd(fd as i32) };
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attr = ObjectAttr {
+        pathname: path.as_ptr() as u64,
+        bpf_fd: link.as_raw_fd().cast_unsigned(),
+        ..ObjectAttr::default()
+    };
+    bpf(BPF_OBJ_PIN, &mut attr).map(drop)
+}
+
+/// What is pinned at `path`.
+fn object(path: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attr = ObjectAttr {
+        pathname: path.as_ptr() as u64,
+        ..ObjectAttr::default()
+    };
+    let fd = bpf(BPF_OBJ_GET, &mut attr)?;
+    // SAFETY: the call made the descriptor, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }

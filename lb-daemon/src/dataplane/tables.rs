@@ -109,19 +109,19 @@ impl Tables {
         remove(&mut self.masquerade, &service, map::MASQUERADE)
     }
 
-    /// Makes `PORTS` hold these interfaces, by index, and no others.
+    /// Makes `PORTS` hold these interfaces, by index, and no others. What is not
+    /// wanted goes first: there may be no room for both.
     pub fn set_ports(&mut self, egresses: &std::collections::HashMap<u32, Egress>) -> Result<()> {
-        let found = entries(&self.ports, map::PORTS)?;
+        let found: std::collections::HashMap<_, _> =
+            entries(&self.ports, map::PORTS)?.into_iter().collect();
+        for ifindex in found.keys().filter(|index| !egresses.contains_key(index)) {
+            remove(&mut self.ports, ifindex, map::PORTS)?;
+        }
         for (ifindex, egress) in egresses {
-            if !found.contains(&(*ifindex, *egress)) {
+            if found.get(ifindex) != Some(egress) {
                 self.ports
                     .insert(*ifindex, *egress, 0)
                     .map_err(named(map::PORTS))?;
-            }
-        }
-        for (ifindex, _) in found {
-            if !egresses.contains_key(&ifindex) {
-                remove(&mut self.ports, &ifindex, map::PORTS)?;
             }
         }
         Ok(())

@@ -11,6 +11,16 @@ use super::{hop::Reason, link::Link};
 /// more).
 const TAGS_MAX: usize = 2;
 
+/// How frames leave for the interfaces that tags have to be written or taken
+/// off for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Egresses {
+    /// By interface.
+    pub by_index: HashMap<u32, Egress>,
+    /// How many there was no room for.
+    pub left_out: usize,
+}
+
 /// The interfaces, by index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Links {
@@ -83,14 +93,31 @@ impl Links {
     }
 
     /// How frames leave for each VLAN interface and for each port that has
-    /// some: all interfaces that do not simply send what they are given.
-    pub fn egresses(&self) -> HashMap<u32, Egress> {
+    /// some: all interfaces that do not simply send what they are given. If
+    /// there are more than `room`, those come first that are, or lie on,
+    /// `interfaces`, then those of small index.
+    pub fn egresses(&self, interfaces: &[impl AsRef<str>], room: u32) -> Egresses {
+        let is_named = |link: &&Link| interfaces.iter().any(|name| name.as_ref() == link.name);
+        let named: HashSet<u32> = self.iter().filter(is_named).map(|l| l.index).collect();
         let vlans = self.iter().filter(|link| link.vlan.is_some());
-        let ports = self.vlans.keys().copied();
-        ports
-            .chain(vlans.map(|link| link.index))
+        let indices: HashSet<u32> = vlans
+            .map(|link| link.index)
+            .chain(self.vlans.keys().copied())
+            .collect();
+        let mut egresses: Vec<_> = indices
+            .into_iter()
             .filter_map(|index| Some((index, self.egress(index).ok()?)))
-            .collect()
+            .collect();
+        egresses.sort_unstable_by_key(|(index, egress)| {
+            let is_ours = named.contains(index) || named.contains(&egress.ifindex);
+            (!is_ours, *index)
+        });
+        let left_out = egresses.len().saturating_sub(room as usize);
+        egresses.truncate(room as usize);
+        Egresses {
+            by_index: egresses.into_iter().collect(),
+            left_out,
+        }
     }
 
     /// Puts an interface in, in place of the one of its index.
@@ -156,6 +183,9 @@ mod tests {
         }
     }
 
+    const ROOM: u32 = 10;
+    const NOBODY: &[&str] = &[];
+
     fn egress(ifindex: u32, mode: u8, tags: &[VlanTag]) -> Egress {
         let mut egress = Egress {
             ifindex,
@@ -170,7 +200,7 @@ mod tests {
     fn a_plain_port_keeps_tags_until_a_vlan_interface_lies_on_it() {
         let mut links: Links = [port(PORT), port(3)].into_iter().collect();
         assert_eq!(links.egress(PORT), Ok(egress(PORT, vlan::KEEP, &[])));
-        assert!(links.egresses().is_empty());
+        assert_eq!(links.egresses(NOBODY, ROOM), Egresses::default());
 
         links.insert(on(Some(PORT), 4, tag(0x8100, 100)));
         let untagged = egress(PORT, vlan::UNTAGGED, &[]);
@@ -178,8 +208,8 @@ mod tests {
         assert_eq!(links.egress(PORT), Ok(untagged));
         assert_eq!(links.egress(3), Ok(egress(3, vlan::KEEP, &[])));
         assert_eq!(links.egress(4), Ok(tagged));
-        let egresses = HashMap::from([(PORT, untagged), (4, tagged)]);
-        assert_eq!(links.egresses(), egresses);
+        let by_index = HashMap::from([(PORT, untagged), (4, tagged)]);
+        assert_eq!(links.egresses(NOBODY, ROOM).by_index, by_index);
 
         assert!(links.remove(4).is_some());
         assert_eq!(links.egress(PORT), Ok(egress(PORT, vlan::KEEP, &[])));
@@ -200,7 +230,32 @@ mod tests {
         assert_eq!(links.egress(4), Ok(egress(PORT, vlan::TWO_TAGS, &both)));
         let name = "eth5".into();
         assert_eq!(links.egress(5), Err(Reason::TooManyTags { name }));
-        assert!(!links.egresses().contains_key(&5));
+        let egresses = links.egresses(NOBODY, ROOM).by_index;
+        assert!(!egresses.contains_key(&5));
+    }
+
+    /// Three ports with VLAN interfaces, of which lbd is on the last, and on a
+    /// VLAN interface of the second.
+    #[test]
+    fn where_room_is_short_it_is_for_what_lies_on_the_interfaces_of_lbd() {
+        let mut links: Links = [port(1), port(2), port(3)].into_iter().collect();
+        for index in 10..20 {
+            let below = 1 + index % 3;
+            links.insert(on(Some(below), index, tag(0x8100, index as u16)));
+        }
+        links.insert(on(Some(11), 20, tag(0x8100, 5)));
+        let interfaces = ["eth3", "eth13"];
+        let taken = |room| {
+            let egresses = links.egresses(&interfaces, room);
+            let mut taken: Vec<_> = egresses.by_index.into_keys().collect();
+            taken.sort_unstable();
+            (taken, egresses.left_out)
+        };
+        assert_eq!(taken(6), (vec![3, 11, 13, 14, 17, 20], 8));
+        assert_eq!(taken(8), (vec![1, 2, 3, 11, 13, 14, 17, 20], 6));
+        assert_eq!(taken(3), (vec![3, 11, 13], 11));
+        assert_eq!((taken(14).0.len(), taken(14).1), (14, 0));
+        assert_eq!(taken(0), (vec![], 14));
     }
 
     #[test]

@@ -102,10 +102,14 @@ impl Reconciler {
         self.carry_out(Ok(op.into_iter().collect()))
     }
 
-    /// Puts back the MTU that the programs lowered.
-    pub fn restore_next_hop(&mut self, address: IpAddr) -> Result<(), ReconcileError> {
+    /// Writes a next hop, whatever the programs made of its MTU since.
+    pub fn restore_next_hop(
+        &mut self,
+        address: IpAddr,
+        hop: NextHop,
+    ) -> Result<(), ReconcileError> {
         self.refresh()?;
-        let op = plan::next_hop_again(&self.image, address);
+        let op = plan::next_hop_again(&mut self.image, address, hop);
         self.carry_out(Ok(op.into_iter().collect()))
     }
 

@@ -158,6 +158,12 @@ impl Image {
         self.hops.keys().copied()
     }
 
+    /// Those of them that are not resolved.
+    pub fn unresolved_hops(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        let unresolved = self.hops.iter().filter(|(_, hop)| hop.hop.resolved == 0);
+        unresolved.map(|(address, _)| *address)
+    }
+
     /// The next hop towards an address.
     #[must_use]
     pub fn hop(&self, address: IpAddr) -> Option<&NextHop> {

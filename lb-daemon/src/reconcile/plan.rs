@@ -170,27 +170,24 @@ pub fn remove_service(image: &mut Image, id: ServiceId, now: Instant) -> Vec<Op>
 
 /// What a next hop has become; none if no real needs the address any more.
 pub fn next_hop(image: &mut Image, address: IpAddr, hop: NextHop) -> Option<Op> {
+    let before = *image.hop(address)?;
+    let op = next_hop_again(image, address, hop);
+    (image.hop(address) != Some(&before)).then_some(op?)
+}
+
+/// As [`next_hop`], also where the image has the same: the programs may have
+/// lowered its MTU.
+pub fn next_hop_again(image: &mut Image, address: IpAddr, hop: NextHop) -> Option<Op> {
     let entry = image.hops.get_mut(&address)?;
-    let hop = NextHop {
+    entry.hop = NextHop {
         slot: slot::IN_USE,
         address: Addr::from(address),
         ..hop
     };
-    if entry.hop == hop {
-        return None;
-    }
-    entry.hop = hop;
     Some(Op::SetHop {
         slot: entry.slot,
-        hop,
+        hop: entry.hop,
     })
-}
-
-/// The hop towards an address as it was last resolved, whatever the programs
-/// made of its MTU since.
-pub fn next_hop_again(image: &Image, address: IpAddr) -> Option<Op> {
-    let HopImage { slot, hop, .. } = *image.hops.get(&address)?;
-    Some(Op::SetHop { slot, hop })
 }
 
 /// What is in the maps after a daemon that was stopped half-way and has no

@@ -4,6 +4,8 @@
 
 use std::net::IpAddr;
 
+use lb_common::limits::MAX_REALS_PER_SERVICE;
+
 use super::handle::{ChangeError, NewReal, RealPatch, ServicePatch, ServiceRef};
 use crate::{
     api::wire::Owner,
@@ -19,7 +21,8 @@ use crate::{
 pub struct Desired {
     pub services: Vec<ServiceEntry>,
     /// Services of the file that the runtime deleted: they stay away until
-    /// the next reload.
+    /// the next reload, also where the runtime has made another of the same
+    /// address since.
     pub deleted: Vec<ServiceId>,
 }
 
@@ -35,7 +38,7 @@ pub struct ServiceEntry {
     /// The file's, with values that the runtime changed.
     pub edited: bool,
     pub reals: Vec<RealEntry>,
-    /// Reals of the file that the runtime deleted.
+    /// Reals of the file that the runtime deleted, as [`Desired::deleted`].
     pub deleted_reals: Vec<RealId>,
 }
 
@@ -176,6 +179,16 @@ impl Desired {
         })
     }
 
+    /// Every rule about each service. A merge can break one: the number of a
+    /// service's reals, some of them the file's and some the runtime's.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        let services = self.services.iter().map(ServiceEntry::service);
+        services
+            .map(|service| service.validate())
+            .find(Result::is_err)
+            .unwrap_or(Ok(()))
+    }
+
     pub fn add_service(&mut self, service: Service) -> Result<ServiceId, ChangeError> {
         let id = service.id;
         if self.services.iter().any(|entry| entry.id == id) {
@@ -184,7 +197,6 @@ impl Desired {
         self.check_name(id, service.name.as_deref())?;
         service.validate().map_err(invalid)?;
         service.check_pool_is_used().map_err(invalid)?;
-        self.deleted.retain(|deleted| *deleted != id);
         self.services
             .push(ServiceEntry::new(service, Owner::Runtime));
         Ok(id)
@@ -255,7 +267,6 @@ impl Desired {
             forward: new.forward.unwrap_or(entry.forward),
             tunnel: new.tunnel.apply(Tunnel::default()),
         };
-        entry.deleted_reals.retain(|deleted| *deleted != id);
         entry.reals.push(RealEntry {
             real,
             owner: Owner::Runtime,
@@ -404,6 +415,15 @@ fn merge_service(
             (Some(_), Owner::File) if old_real.edited => notes.reverted.push(format!(
                 "service {id}: real {real}: edited at run time, back to the file's values"
             )),
+            // The file was changed while no daemon ran, which would have
+            // refused it.
+            (None, Owner::Runtime)
+                if keep_edits && entry.reals.len() >= MAX_REALS_PER_SERVICE as usize =>
+            {
+                notes.warnings.push(format!(
+                    "service {id}: real {real}: made at run time, dropped: the file's leave no room"
+                ));
+            }
             (None, Owner::Runtime) => entry.reals.push(*old_real),
             (Some(_) | None, Owner::File) => {}
         }

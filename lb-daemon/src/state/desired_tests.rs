@@ -34,6 +34,16 @@ fn loaded(reals: &[u8]) -> Desired {
     Desired::merge(&[service(WEB, reals)], &Desired::default(), true).0
 }
 
+fn new_real(host: u8) -> NewReal {
+    NewReal {
+        address: [10, 0, 0, host].into(),
+        port: None,
+        weight: Weight::ONE,
+        forward: None,
+        tunnel: TunnelPatch::default(),
+    }
+}
+
 fn weight(weight: u32) -> RealPatch {
     RealPatch {
         weight: Weight::new(weight),
@@ -143,17 +153,63 @@ fn a_deleted_service_of_the_file_comes_back_with_a_reload() {
     assert_eq!(Desired::merge(&file, &desired, false).0, loaded(&[2]));
 }
 
+/// Made again with other values, what was the file's does not go back to the
+/// file's at a restart.
+#[test]
+fn what_is_made_again_holds_over_a_restart_and_ends_with_a_reload() {
+    let file = [service(WEB, &[2, 3])];
+    let again = NewReal {
+        weight: Weight::new(7).unwrap(),
+        ..new_real(2)
+    };
+
+    let mut desired = loaded(&[2, 3]);
+    desired
+        .delete_real(&web(), [10, 0, 0, 2].into(), None)
+        .unwrap();
+    desired.add_real(&web(), &again).unwrap();
+    assert_eq!(Desired::merge(&file, &desired, true).0, desired);
+    assert_eq!(Desired::merge(&file, &desired, false).0, loaded(&[2, 3]));
+
+    let mut desired = loaded(&[2, 3]);
+    desired.delete_service(&web()).unwrap();
+    desired.add_service(service(WEB, &[4])).unwrap();
+    desired.add_real(&web(), &again).unwrap();
+    assert_eq!(Desired::merge(&file, &desired, true).0, desired);
+    desired.delete_service(&web()).unwrap();
+    assert_eq!(Desired::merge(&file, &desired, true).0, desired);
+    assert_eq!(Desired::merge(&file, &desired, false).0, loaded(&[2, 3]));
+}
+
+/// A reload is refused; a start, before which the file was changed, does without
+/// the runtime's.
+#[test]
+fn the_file_may_leave_no_room_for_the_runtimes_reals() {
+    let mut desired = loaded(&[2]);
+    desired.add_real(&web(), &new_real(9)).unwrap();
+    let mut full = service(WEB, &[2]);
+    let first = full.reals[0];
+    let hosts = 256..256 + MAX_REALS_PER_SERVICE - 1;
+    full.reals.extend(hosts.map(|host| Real {
+        id: RealId {
+            address: std::net::Ipv4Addr::from(0x0a00_0000 + host).into(),
+            port: 80,
+        },
+        ..first
+    }));
+    let file = [full];
+    let error = Desired::merge(&file, &desired, false).0.validate();
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains(WEB) && error.contains("1024"), "{error}");
+    let (started, notes) = Desired::merge(&file, &desired, true);
+    assert_eq!(started.validate(), Ok(()));
+    assert!(notes.warnings[0].contains("10.0.0.9:80"), "{notes:?}");
+}
+
 #[test]
 fn a_runtime_real_stays_and_goes_with_its_service() {
     let mut desired = loaded(&[2]);
-    let new = NewReal {
-        address: [10, 0, 0, 9].into(),
-        port: None,
-        weight: Weight::ONE,
-        forward: None,
-        tunnel: TunnelPatch::default(),
-    };
-    desired.add_real(&web(), &new).unwrap();
+    desired.add_real(&web(), &new_real(9)).unwrap();
     let (reloaded, _) = Desired::merge(&[service(WEB, &[2])], &desired, false);
     assert_eq!(reloaded, desired);
     let (gone, notes) = Desired::merge(&[], &desired, false);

@@ -107,7 +107,7 @@ impl Director {
                 Wake::Links(true) => self.note_links(),
                 Wake::PathMtus => self.restore_path_mtus(),
                 Wake::Inspection => self.inspect(),
-                Wake::Walk(Some(report)) => self.note_walk(&report),
+                Wake::Walk(Some(report)) => self.note_walk(&report).await,
                 Wake::Events(events) => self.note_events(&events),
                 Wake::Hops(None) | Wake::Links(false) | Wake::Walk(None) => {
                     tracing::error!("a part of the daemon has ended; stopping");
@@ -240,15 +240,19 @@ impl Director {
         }
     }
 
-    fn note_walk(&mut self, report: &Report) {
+    async fn note_walk(&mut self, report: &Report) {
         self.connections_v4 = report.entries_v4;
         self.connections_v6 = report.entries_v6;
         let Some(began) = report.began else { return };
+        let hops = self.reconciler.image().hop_addresses().count();
         if let Err(error) = self
             .reconciler
             .free_retired(began, |slot| report.referenced.contains(slot))
         {
             tracing::error!(%error, "freeing deleted real servers failed");
+        }
+        if self.reconciler.image().hop_addresses().count() != hops {
+            self.watch_hops().await;
         }
     }
 }

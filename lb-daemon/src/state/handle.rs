@@ -76,7 +76,8 @@ impl TunnelPatch {
     }
 }
 
-/// Why a change was refused. The text names the object; nothing has changed.
+/// Why a change was refused. The text names the object; nothing has changed,
+/// unless it says so.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeError {
     /// No such object.

@@ -3,7 +3,6 @@
 //! VLAN interfaces, and the operator hears of what is in the packets' way.
 
 use std::{
-    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,7 +14,7 @@ use tracing::{error, info, warn};
 use super::director::Director;
 use crate::{
     dataplane::{
-        DataPlaneError,
+        DataPlaneError, PORTS,
         attach::News,
         survey::{self, Finding, Ways},
     },
@@ -33,8 +32,6 @@ const SETTLING: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Interfaces {
     pub(super) links: watch::Receiver<Arc<Links>>,
-    /// Why interfaces that are back do not have the program.
-    refusals: HashMap<String, String>,
     pub(super) findings: Vec<Finding>,
     inspect_at: Instant,
 }
@@ -43,7 +40,6 @@ impl Interfaces {
     pub(super) fn new(links: watch::Receiver<Arc<Links>>) -> Self {
         Self {
             links,
-            refusals: HashMap::new(),
             findings: Vec::new(),
             inspect_at: Instant::now(),
         }
@@ -63,14 +59,26 @@ impl Interfaces {
 impl Director {
     /// Some interface is not what it was.
     pub(super) fn note_links(&mut self) {
-        let egresses = self.interfaces.links.borrow_and_update().egresses();
-        if let Err(error) = self.reconciler.tables_mut().set_ports(&egresses) {
-            error!(%error, "writing the VLAN interfaces failed");
-        }
+        self.interfaces.links.mark_unchanged();
+        self.write_ports();
         if let Err(error) = self.revisit_attachments() {
             error!(%error, "looking after the interfaces failed");
         }
         self.interfaces.expect_news();
+    }
+
+    /// Tells the programs of the VLAN interfaces, of those on lbd's own first.
+    pub(super) fn write_ports(&mut self) {
+        let links = self.interfaces.links.borrow().clone();
+        // Nothing known yet: what was written before is better than nothing.
+        if links.is_empty() {
+            return;
+        }
+        let egresses = links.egresses(&self.config.director.interfaces, PORTS);
+        let tables = self.reconciler.tables_mut();
+        if let Err(error) = tables.set_ports(&egresses.by_index) {
+            error!(%error, "writing the VLAN interfaces failed");
+        }
     }
 
     /// Looks around, and tells of what has come up since the last time, once.
@@ -80,7 +88,7 @@ impl Director {
         }
         self.warn_of_forwarding();
         let interfaces = &mut self.interfaces;
-        let is_settled = interfaces.refusals.is_empty();
+        let is_settled = self.attachments.iter().all(|a| a.refusal().is_none());
         interfaces.inspect_at = Instant::now() + if is_settled { PERIOD } else { SETTLING };
         let links = interfaces.links.borrow().clone();
         if links.is_empty() {
@@ -93,7 +101,7 @@ impl Director {
                 ways.entry(hop.egress.ifindex).or_default().push(*address);
             }
         }
-        let found = survey::look(&self.attachments, &interfaces.refusals, &links, &ways);
+        let found = survey::look(&self.attachments, &links, &ways);
         let before = std::mem::replace(&mut interfaces.findings, found);
         let found = &interfaces.findings;
         let is_among = |finding: &Finding, others: &[Finding]| {
@@ -113,7 +121,7 @@ impl Director {
         for attachment in &mut self.attachments {
             let news = attachment.revisit(&self.pins, program, mode);
             for news in news {
-                tell(&attachment.interface, news, &mut self.interfaces.refusals);
+                tell(&attachment.interface, news);
                 self.interfaces.expect_news();
             }
         }
@@ -121,26 +129,12 @@ impl Director {
     }
 }
 
-fn tell(interface: &str, news: News, refusals: &mut HashMap<String, String>) {
+fn tell(interface: &str, news: News) {
     match news {
-        News::Gone => {
-            refusals.remove(interface);
-            warn!(interface, "interface gone");
-        }
-        News::Back => {
-            refusals.remove(interface);
-            info!(interface, "interface back, with the program");
-        }
-        // Gone again in this moment.
-        News::Refused(DataPlaneError::NoInterface { .. }) => {}
-        News::Refused(refusal) => {
-            let text = refusal.to_string();
-            let about = format!("interface {interface}: ");
-            let reason = text.strip_prefix(&about).unwrap_or(&text);
-            let said = refusals.insert(interface.to_owned(), reason.to_owned());
-            if said.is_none_or(|said| said != reason) {
-                error!(interface, reason, "interface back, without the program");
-            }
+        News::Gone => warn!(interface, "interface gone"),
+        News::Back => info!(interface, "interface back, with the program"),
+        News::Refused(reason) => {
+            error!(interface, reason, "interface back, without the program");
         }
     }
 }

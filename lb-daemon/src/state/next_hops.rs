@@ -26,6 +26,27 @@ impl Director {
         self.path_mtus
             .retain(|address| addresses.contains(&address));
         self.hops.watch(addresses).await;
+        self.write_known_hops();
+    }
+
+    /// Writes what is known of hops that the maps have unresolved. An address
+    /// that was given up and is needed again is not told anew if it was watched
+    /// all the while; nor is one whose write has failed.
+    fn write_known_hops(&mut self) {
+        let known: Vec<_> = self
+            .reconciler
+            .image()
+            .unresolved_hops()
+            .filter_map(|address| match self.resolutions.get(&address)? {
+                Resolution::Resolved(hop) => Some((address, map_value(hop))),
+                Resolution::Unresolved(_) => None,
+            })
+            .collect();
+        for (address, hop) in known {
+            if let Err(error) = self.reconciler.set_next_hop(address, hop) {
+                tracing::error!(%error, real = %address, "writing a next hop failed");
+            }
+        }
     }
 
     pub(super) fn note_hops(&mut self, changes: Vec<Change>) {
@@ -103,7 +124,14 @@ impl Director {
     pub(super) fn restore_path_mtus(&mut self) {
         for address in self.path_mtus.take_due(Instant::now()) {
             debug!(real = %address, "the link's MTU is tried again");
-            if let Err(error) = self.reconciler.restore_next_hop(address) {
+            // The image has the lowered one if it was read back from the maps
+            // meanwhile.
+            let known = match self.resolutions.get(&address) {
+                Some(Resolution::Resolved(hop)) => Some(map_value(hop)),
+                _ => self.reconciler.image().hop(address).copied(),
+            };
+            let Some(hop) = known else { continue };
+            if let Err(error) = self.reconciler.restore_next_hop(address, hop) {
                 tracing::error!(%error, real = %address, "writing a next hop failed");
             }
         }

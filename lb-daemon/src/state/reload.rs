@@ -1,6 +1,9 @@
 //! Reloading the configuration: everything that changes, or nothing.
 
-use std::time::Instant;
+use std::{
+    collections::{HashMap, HashSet},
+    time::Instant,
+};
 
 use lb_common::abi::program;
 use sd_notify::NotifyState;
@@ -18,7 +21,7 @@ use crate::{
         model::{Config, Real, Service, ServiceId, Tunnel, TunnelKind},
     },
     dataplane::attach,
-    reconcile::plan,
+    reconcile::{Image, NoRoom, plan},
 };
 
 impl Director {
@@ -33,6 +36,7 @@ impl Director {
         let outcome = self.try_reload().await;
         match &outcome {
             Ok(report) => info!(changes = report.changes.len(), "configuration reloaded"),
+            Err(error @ ChangeError::Failed(_)) => tracing::error!(%error, "reload failed"),
             Err(error) => tracing::error!(%error, "reload refused; nothing has changed"),
         }
         let _ = sd_notify::notify(&[NotifyState::Ready]);
@@ -45,9 +49,10 @@ impl Director {
         let config = file::load(&self.config_path).map_err(|error| invalid(&error))?;
         check_fixed(&self.config, &config)?;
         let (desired, notes) = Desired::merge(&config.services, &self.desired, false);
+        desired.validate().map_err(|error| invalid(&error))?;
         let changes = differences(&self.desired, &desired);
         let changed: Vec<ServiceId> = changes.iter().map(|(id, _)| *id).collect();
-        self.rehearse(&desired, &changed)?;
+        rehearse(self.reconciler.image(), &desired, &changed).map_err(|error| invalid(&error))?;
 
         let director = self
             .programs
@@ -63,6 +68,11 @@ impl Director {
         .map_err(|error| invalid(&error))?;
         self.install(desired, &changed).await?;
         // Nothing below fails but by the kernel's fault.
+        let failed = |error: &dyn std::fmt::Display| {
+            ChangeError::Failed(format!(
+                "half done, the services have changed and the rest has not: {error}"
+            ))
+        };
         let director = self
             .programs
             .xdp(program::DIRECTOR)
@@ -84,6 +94,7 @@ impl Director {
         self.warnings
             .retain(|warning| Self::is_about_forwarding(warning));
         self.warnings.extend(notes.warnings.iter().cloned());
+        self.write_ports();
         self.inspect();
         for line in &lines {
             info!("{line}");
@@ -96,22 +107,39 @@ impl Director {
             warnings: self.all_warnings(),
         })
     }
+}
 
-    /// Whether the maps have room, found out on a copy of their image.
-    fn rehearse(&self, desired: &Desired, changed: &[ServiceId]) -> Result<(), ChangeError> {
-        let mut image = self.reconciler.image().clone();
-        let now = Instant::now();
-        for id in changed {
-            match desired.services.iter().find(|entry| entry.id == *id) {
-                Some(entry) => {
-                    plan::service(&mut image, &entry.service(), None, now)
-                        .map_err(|error| ChangeError::Invalid(format!("service {id}: {error}")))?;
-                }
-                None => drop(plan::remove_service(&mut image, *id, now)),
+/// Whether the maps have room, found out on a copy of their image.
+pub(super) fn rehearse(
+    image: &Image,
+    desired: &Desired,
+    changed: &[ServiceId],
+) -> Result<(), NoRoomFor> {
+    let mut image = image.clone();
+    let now = Instant::now();
+    let entries: HashMap<_, _> = desired.services.iter().map(|e| (e.id, e)).collect();
+    for service in changed {
+        match entries.get(service) {
+            Some(entry) => {
+                plan::service(&mut image, &entry.service(), None, now).map_err(|error| {
+                    NoRoomFor {
+                        service: *service,
+                        error,
+                    }
+                })?;
             }
+            None => drop(plan::remove_service(&mut image, *service, now)),
         }
-        Ok(())
     }
+    Ok(())
+}
+
+/// The service that does not fit, and what is full.
+#[derive(Debug, thiserror::Error)]
+#[error("service {service}: {error}")]
+pub struct NoRoomFor {
+    service: ServiceId,
+    error: NoRoom,
 }
 
 /// What a running daemon cannot change.
@@ -147,7 +175,7 @@ fn check_fixed(running: &Config, new: &Config) -> Result<(), ChangeError> {
 /// The services that differ, each with lines that say how.
 fn differences(before: &Desired, after: &Desired) -> Vec<(ServiceId, Vec<String>)> {
     let mut differences = Vec::new();
-    let old: std::collections::HashMap<_, _> = before.services.iter().map(|e| (e.id, e)).collect();
+    let old: HashMap<_, _> = before.services.iter().map(|e| (e.id, e)).collect();
     for entry in &after.services {
         let service = entry.service();
         match old.get(&entry.id) {
@@ -158,7 +186,7 @@ fn differences(before: &Desired, after: &Desired) -> Vec<(ServiceId, Vec<String>
             Some(_) => {}
         }
     }
-    let kept: std::collections::HashSet<_> = after.services.iter().map(|e| e.id).collect();
+    let kept: HashSet<_> = after.services.iter().map(|e| e.id).collect();
     for entry in before.services.iter().filter(|e| !kept.contains(&e.id)) {
         differences.push((entry.id, vec![format!("service {}: removed", entry.id)]));
     }

@@ -18,13 +18,18 @@ use tokio::{io::unix::AsyncFd, sync::mpsc};
 use tracing::{info, warn};
 
 use super::{
-    desired::Desired, director::Director, footprint::Footprint, interfaces::Interfaces,
-    path_mtu::PathMtus, store::Store,
+    desired::Desired,
+    director::Director,
+    footprint::Footprint,
+    interfaces::Interfaces,
+    path_mtu::PathMtus,
+    reload::{NoRoomFor, rehearse},
+    store::Store,
 };
 use crate::{
     config::model::{Config, ForwardingMethod, Options, Timeouts, TunnelSources},
     dataplane::{
-        DataPlaneError, Loaded, Programs, Sizes, attach, bpffs,
+        DataPlaneError, Loaded, PORTS, Programs, Sizes, attach, bpffs,
         pinned::{PinDir, lock_dir},
         privilege::check_privilege,
         sweep::{Sweeper, Swept},
@@ -46,6 +51,8 @@ pub enum StartError {
     Net(#[from] NetError),
     #[error(transparent)]
     Reconcile(#[from] ReconcileError),
+    #[error(transparent)]
+    NoRoom(#[from] NoRoomFor),
     #[error("state_dir {path}: {source}")]
     StateDir {
         path: PathBuf,
@@ -187,7 +194,8 @@ struct Parts {
 }
 
 /// From loaded programs to attached ones. Interfaces are attached before the
-/// first write to an adopted map: what can fail comes first.
+/// first write to an adopted map, and what is to be written is planned once
+/// before: what can fail comes first.
 fn set_up(
     config: &Config,
     desired: &Desired,
@@ -215,17 +223,21 @@ fn set_up(
     }
     let settings = settings(&config.timeouts, &config.options);
     let mut reconciler = Reconciler::new(tables, sizes)?;
-    reconciler.tables_mut().set_settings(settings)?;
-    // Nothing known yet: what an earlier daemon wrote is better than nothing.
-    if !links.is_empty() {
-        reconciler.tables_mut().set_ports(&links.egresses())?;
-    }
-    programs.set_stages()?;
     let strangers: Vec<_> = reconciler
         .image()
         .bound_services()
         .filter(|id| desired.services.iter().all(|entry| entry.id != *id))
         .collect();
+    let ours = desired.services.iter().map(|entry| entry.id);
+    let changed: Vec<_> = strangers.iter().copied().chain(ours).collect();
+    rehearse(reconciler.image(), desired, &changed)?;
+    reconciler.tables_mut().set_settings(settings)?;
+    // Nothing known yet: what an earlier daemon wrote is better than nothing.
+    if !links.is_empty() {
+        let egresses = links.egresses(interfaces, PORTS);
+        reconciler.tables_mut().set_ports(&egresses.by_index)?;
+    }
+    programs.set_stages()?;
     for id in strangers {
         warnings.push(format!(
             "service {id}: found in the data plane, in neither the file nor the state; removed, its \

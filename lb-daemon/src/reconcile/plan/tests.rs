@@ -227,8 +227,9 @@ fn the_links_mtu_comes_back() {
     };
     let written = next_hop(&mut image, address, hop).unwrap();
     assert_eq!(next_hop(&mut image, address, hop), None);
-    assert_eq!(next_hop_again(&image, address), Some(written));
-    assert_eq!(next_hop_again(&image, [10, 0, 0, 3].into()), None);
+    assert_eq!(next_hop_again(&mut image, address, hop), Some(written));
+    let stranger = [10, 0, 0, 3].into();
+    assert_eq!(next_hop_again(&mut image, stranger, hop), None);
 }
 
 #[test]

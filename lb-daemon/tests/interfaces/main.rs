@@ -3,20 +3,23 @@
 //! network namespace and a mount namespace of its own, and both ends of its veth
 //! pairs in it. The program is the decapsulator's: what matters is where it is.
 
+mod world;
+
 use std::{
-    process::{Command, Output},
+    collections::HashMap,
     thread,
     time::{Duration, Instant},
 };
 
+use aya::maps::MapData;
 use lb_common::{
     addr::Be16,
     real::{Egress, VlanTag, vlan},
 };
 use lb_daemon::{
-    config::model::XdpMode,
+    config::model::{Capacity, XdpMode},
     dataplane::{
-        DataPlaneError,
+        DataPlaneError, Programs, Sizes,
         attach::{self, Attachment, News},
         bpffs,
         pinned::PinDir,
@@ -26,72 +29,12 @@ use lb_daemon::{
     net::{link, links::Links},
     state::footprint::Footprint,
 };
-use nix::{
-    mount::{MsFlags, mount},
-    sched::{CloneFlags, unshare},
-};
+use nix::mount::{MsFlags, mount, umount};
 
-fn ip(arguments: &str) {
-    run("ip", arguments);
-}
-
-fn run(program: &str, arguments: &str) -> String {
-    let output = output(program, arguments);
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {arguments}: {error}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn output(program: &str, arguments: &str) -> Output {
-    Command::new(program)
-        .args(arguments.split_whitespace())
-        .output()
-        .expect("ip and ethtool are needed (packages iproute2 and ethtool)")
-}
-
-/// Makes an interface of a kind that not every kernel has; false without it.
-fn has_made(kind: &str, arguments: &str) -> bool {
-    let made = output("ip", &format!("link add {arguments}"))
-        .status
-        .success();
-    if !made {
-        eprintln!("skipped: the kernel has no {kind} device (CONFIG option or module)");
-    }
-    made
-}
-
-fn veth(name: &str, peer: &str) {
-    ip(&format!("link add {name} type veth peer name {peer}"));
-    ip(&format!("link set {name} up"));
-    ip(&format!("link set {peer} up"));
-}
+use world::{alone, has_made, ip, run, veth};
 
 fn program() -> Decapsulator {
     Decapsulator::load(&[], &[]).unwrap()
-}
-
-/// Runs a test on a thread in namespaces of its own; all that it makes goes with
-/// them.
-fn alone(test: impl FnOnce() + Send + 'static) {
-    if !nix::unistd::geteuid().is_root() {
-        assert!(
-            std::env::var_os("CI").is_none_or(|ci| ci != "true"),
-            "network namespaces need root"
-        );
-        eprintln!("skipped: network namespaces need root");
-        return;
-    }
-    let body = || {
-        unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)
-            .expect("cannot make namespaces");
-        let nothing: Option<&str> = None;
-        let private = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
-        mount(nothing, "/", nothing, private, nothing).expect("cannot keep mounts apart");
-        test();
-    };
-    if let Err(panic) = thread::spawn(body).join() {
-        std::panic::resume_unwind(panic);
-    }
 }
 
 /// A director's pins and its program.
@@ -125,11 +68,34 @@ impl Director {
         interfaces: &[&str],
         running: &[Attachment],
     ) -> Result<Vec<Attachment>, DataPlaneError> {
+        let mut attachments = self.prepare(interfaces, running)?;
+        self.commit(&mut attachments)?;
+        Ok(attachments)
+    }
+
+    fn prepare(
+        &mut self,
+        interfaces: &[&str],
+        running: &[Attachment],
+    ) -> Result<Vec<Attachment>, DataPlaneError> {
         let names: Vec<String> = interfaces.iter().map(|name| (*name).to_owned()).collect();
         let program = self.program.program().unwrap();
-        let mut attachments = attach::prepare(&self.pins, program, &names, self.mode, running)?;
-        attach::commit(&self.pins, program, &mut attachments)?;
-        Ok(attachments)
+        attach::prepare(&self.pins, program, &names, self.mode, running)
+    }
+
+    fn commit(&mut self, attachments: &mut [Attachment]) -> Result<(), DataPlaneError> {
+        attach::commit(&self.pins, self.program.program().unwrap(), attachments)
+    }
+
+    /// The modes of the pinned links and, of the interface, what `ip` calls the
+    /// mode of the program that is on it.
+    fn on(&self, interface: &str) -> (Vec<&'static str>, Option<&'static str>) {
+        let pinned = self.pins.links().into_iter();
+        let pinned = pinned.filter(|(name, ..)| name == interface);
+        let shown = run("ip", &format!("-oneline link show {interface}"));
+        let has = |word: &&str| shown.split_whitespace().any(|shown| shown == *word);
+        let mode = ["xdp", "xdpgeneric"].into_iter().find(has);
+        (pinned.map(|(_, mode, _)| mode).collect(), mode)
     }
 
     fn revisit(&mut self, attachment: &mut Attachment) -> Vec<String> {
@@ -138,7 +104,7 @@ impl Director {
         let words = news.iter().map(|news| match news {
             News::Gone => "gone".to_owned(),
             News::Back => "back".to_owned(),
-            News::Refused(error) => error.to_string(),
+            News::Refused(reason) => reason.clone(),
         });
         words.collect()
     }
@@ -155,7 +121,7 @@ fn links() -> Links {
 }
 
 fn findings(attachments: &[Attachment], ways: &Ways) -> Vec<String> {
-    let found = survey::look(attachments, &Default::default(), &links(), ways);
+    let found = survey::look(attachments, &links(), ways);
     found.iter().map(ToString::to_string).collect()
 }
 
@@ -289,8 +255,24 @@ fn an_interface_that_is_deleted_and_made_again_gets_the_program_again() {
         let mut other = program();
         let held = attach::attach(other.program().unwrap(), "v0", XdpMode::Native).unwrap();
         let refused = director.revisit(&mut attachments[0]);
-        assert!(refused[0].contains("another XDP program is attached: decap"));
+        assert!(refused[0].starts_with("another XDP program is attached: decap"));
+        assert_eq!(director.revisit(&mut attachments[0]), nothing);
+        let is_said = |attachments: &[Attachment], text: &str| {
+            let found = findings(attachments, &Ways::new());
+            found.iter().any(|line| line.starts_with(text))
+        };
+        let refused = "interface v0 is back, without the program: another XDP program";
+        assert!(is_said(&attachments, refused));
+        assert!(attachments[0].refusal().is_some());
+        // A reload without it has nothing to try again.
+        let without = director.attach(&["w0"], &attachments).unwrap();
+        assert!(without.iter().all(|a| a.refusal().is_none()));
+        // Gone once more, it is not refused any more.
         drop(held);
+        ip("link del v0");
+        assert_eq!(director.revisit(&mut attachments[0]), nothing);
+        assert!(attachments[0].refusal().is_none() && is_said(&attachments, gone));
+        veth("v0", "v1");
         assert_eq!(director.revisit(&mut attachments[0]), ["back"]);
         assert_eq!(attachments[0].mode(), "native");
 
@@ -320,6 +302,139 @@ fn an_interface_that_has_another_name_now_is_not_the_one_that_was_meant() {
         assert_eq!(director.revisit(&mut attachments[0]), ["gone", "back"]);
         // The former one is free again.
         attach::attach(program().program().unwrap(), "old", XdpMode::Native).unwrap();
+    });
+}
+
+/// A start in another mode that fails: at an interface that cannot have the
+/// program, and after all have it. What is left detached shows as an interface
+/// without a program.
+#[test]
+fn a_start_in_another_mode_that_fails_leaves_the_program_in_the_former_one() {
+    const NATIVE: (&[&str], Option<&str>) = (&["native"], Some("xdp"));
+    const GENERIC: (&[&str], Option<&str>) = (&["generic"], Some("xdpgeneric"));
+    alone(|| {
+        // v0 takes both modes, w0 generic mode alone.
+        veth("v0", "v1");
+        ip("link add w0 numrxqueues 1 type veth peer name w1 numtxqueues 4");
+        run("ethtool", "-L w1 tx 4");
+        veth("x0", "x1");
+        let mut other = program();
+        let other = attach::attach(other.program().unwrap(), "x0", XdpMode::Native).unwrap();
+        let mut director = Director::new();
+        let is = |director: &Director, name, wanted: (&[&str], Option<&str>)| {
+            let (pinned, mode) = director.on(name);
+            assert_eq!((&pinned[..], mode), wanted, "{name}");
+        };
+
+        drop(director.attach(&["v0"], &[]).unwrap());
+        is(&director, "v0", NATIVE);
+        director.mode = XdpMode::Generic;
+        director.attach(&["v0", "x0"], &[]).unwrap_err();
+        is(&director, "v0", NATIVE);
+        drop(director.prepare(&["v0"], &[]).unwrap());
+        is(&director, "v0", NATIVE);
+
+        drop(director.attach(&["v0", "w0"], &[]).unwrap());
+        is(&director, "v0", GENERIC);
+        director.mode = XdpMode::Native;
+        director.attach(&["v0", "w0"], &[]).unwrap_err();
+        is(&director, "v0", GENERIC);
+        is(&director, "w0", GENERIC);
+        drop(director.attach(&["v0"], &[]).unwrap());
+        is(&director, "v0", NATIVE);
+        drop(other);
+    });
+}
+
+/// A start that fails does not touch what was renamed, either.
+#[test]
+fn a_start_that_fails_leaves_the_program_on_an_interface_with_another_name() {
+    alone(|| {
+        veth("v0", "v1");
+        let mut director = Director::new();
+        drop(director.attach(&["v0"], &[]).unwrap());
+        ip("link set v0 down");
+        ip("link set v0 name old");
+        veth("v0", "x1");
+        let prepared = director.prepare(&["v0"], &[]).unwrap();
+        assert_eq!(director.on("v0").1, Some("xdp"));
+        drop(prepared);
+        assert_eq!(director.on("v0").1, None);
+        assert_eq!(director.on("old").1, Some("xdp"));
+        drop(director.attach(&["v0"], &[]).unwrap());
+        assert_eq!(director.on("v0"), (vec!["native"], Some("xdp")));
+    });
+}
+
+#[test]
+fn an_interface_that_goes_in_the_midst_of_a_reload_is_one_that_is_gone() {
+    alone(|| {
+        veth("v0", "v1");
+        veth("w0", "w1");
+        let mut director = Director::new();
+        let running = director.attach(&["v0", "w0"], &[]).unwrap();
+        let mut attachments = director.prepare(&["v0", "w0"], &running).unwrap();
+        ip("link del v0");
+        director.commit(&mut attachments).unwrap();
+        assert!(attachments[0].is_lost() && !attachments[1].is_lost());
+        veth("v0", "v1");
+        assert_eq!(director.revisit(&mut attachments[0]), ["back"]);
+        assert_eq!(director.on("v0"), (vec!["native"], Some("xdp")));
+    });
+}
+
+/// A pin that cannot be looked at says nothing of the interface. What is taken
+/// for a loss shows as one that is told, and as a program that is taken off.
+#[test]
+fn a_link_that_cannot_be_looked_at_is_left_as_it_is() {
+    alone(|| {
+        veth("v0", "v1");
+        let mut director = Director::new();
+        let mut attachments = director.attach(&["v0"], &[]).unwrap();
+        // Another file over the pin: opening it is refused with EACCES.
+        let cover = tempfile::NamedTempFile::new().unwrap();
+        let pin = director.pins.link_path("v0", "native");
+        let nothing: Option<&str> = None;
+        mount(Some(cover.path()), &pin, nothing, MsFlags::MS_BIND, nothing).unwrap();
+        let silence: [String; 0] = [];
+        assert_eq!(director.revisit(&mut attachments[0]), silence);
+        assert_eq!(attachments[0].mode(), "native");
+        director.attach(&["v0"], &[]).unwrap_err();
+        umount(&pin).unwrap();
+        assert_eq!(director.revisit(&mut attachments[0]), silence);
+        assert_eq!(director.on("v0"), (vec!["native"], Some("xdp")));
+        // No pin is a loss.
+        std::fs::remove_file(&pin).unwrap();
+        assert_eq!(director.revisit(&mut attachments[0])[0], "gone");
+    });
+}
+
+/// As many VLAN interfaces as there is room for, and then as many others.
+#[test]
+fn the_ports_of_before_make_room_for_the_new_ones() {
+    alone(|| {
+        let pins = Director::new().pins;
+        let sizes = Sizes::from(Capacity {
+            services: 8,
+            reals: 8,
+            connections: 64,
+        });
+        let mut tables = Programs::load(&pins, &sizes).unwrap().tables;
+        let of = |range: std::ops::Range<u32>, ifindex| {
+            let egress = Egress {
+                ifindex,
+                ..Egress::default()
+            };
+            range.map(|index| (index, egress)).collect()
+        };
+        for ports in [of(0..4096, 1), of(4000..8096, 2), of(0..10, 3)] {
+            tables.set_ports(&ports).unwrap();
+            let written = MapData::from_pin(pins.path().join("PORTS")).unwrap();
+            let written: aya::maps::HashMap<_, u32, Egress> =
+                aya::maps::Map::HashMap(written).try_into().unwrap();
+            let written: HashMap<_, _> = written.iter().map(Result::unwrap).collect();
+            assert_eq!(written, ports);
+        }
     });
 }
 
