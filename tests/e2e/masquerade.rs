@@ -12,6 +12,8 @@ use lb_tests::service::Service;
 use lb_tests::topology::{Family, Method, PORT, Spec, Wiring};
 use lb_tests::wait;
 
+use serde_json::json;
+
 use crate::site::{Site, json};
 
 /// The pool, in the network of the director's interface `device`.
@@ -157,6 +159,11 @@ fn many_at_once() {
             .unwrap();
     }
     let daemon = site.start_services(&BACK.web(&site));
+    // lbd does not wait for neighbours that are slow to answer.
+    wait::until("next hops", wait::START_LIMIT, || {
+        json(&daemon, &["status"])["unresolved"] == json!([])
+    })
+    .unwrap();
     thread::scope(|scope| {
         for family in Family::BOTH {
             for client in &network.clients {

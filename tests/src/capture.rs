@@ -1,8 +1,10 @@
 //! What was on the wire: tcpdump writes it down, tshark, which knows nothing
 //! of us, judges it.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
@@ -26,6 +28,11 @@ const WRONG: &str = "ip.checksum.status == 0 || icmp.checksum.status == 0 \
     || (!icmp && !icmpv6 && ((tcp.checksum.status == 0 && !tcp.checksum.ffff) \
     || udp.checksum.status == 0)) \
     || _ws.malformed";
+
+/// How long a capture that has caught up writes nothing.
+const SILENCE: Duration = Duration::from_millis(300);
+/// The longest that one may take to catch up.
+const CATCHING_UP: Duration = Duration::from_secs(5);
 
 /// Captures so far.
 static STARTED: AtomicUsize = AtomicUsize::new(0);
@@ -101,8 +108,19 @@ impl Capture {
         })
     }
 
-    /// Ends it, with all packets written that it has read.
+    /// Ends it when it has written nothing for a while: what waits in its ring, if
+    /// the machine is busy, would be lost. Where the traffic goes on, the wait ends
+    /// all the same.
     pub fn stop(&mut self) -> Result<()> {
+        let began = Instant::now();
+        let mut written = (0, began);
+        wait::try_until("a capture", wait::START_LIMIT, || {
+            let bytes = fs::metadata(&self.file)?.len();
+            if bytes != written.0 {
+                written = (bytes, Instant::now());
+            }
+            Ok(written.1.elapsed() > SILENCE || began.elapsed() > CATCHING_UP)
+        })?;
         self.process.stop().map(drop)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     process::{Command, Output},
+    sync::{Mutex, PoisonError},
     thread,
 };
 
@@ -9,6 +10,11 @@ use nix::{
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
 };
+
+/// Held by the test that runs. A command that another one starts has copies of
+/// this one's descriptors for a moment, and so a link is not gone when it is
+/// closed.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// Runs a test on a thread in namespaces of its own; all that it makes goes with
 /// them.
@@ -21,6 +27,7 @@ pub fn alone(test: impl FnOnce() + Send + 'static) {
         eprintln!("skipped: network namespaces need root");
         return;
     }
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let body = || {
         unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)
             .expect("cannot make namespaces");
