@@ -38,9 +38,13 @@ pub fn run<F: Family>(packet: &Packet) -> u32 {
         return XDP_PASS;
     };
     let key = key(&datagram);
-    if let Found::Live(_) = connection::find::<F>(&flow) {
-        remember(&key, &flow, verdict::FORWARD);
-        return follow::go::<F>(packet, &flow.key, follower::FIRST_FRAGMENT);
+    match connection::find::<F>(&flow) {
+        Found::Live(_) => {
+            remember(&key, &flow, verdict::FORWARD);
+            return follow::go::<F>(packet, &flow.key, follower::FIRST_FRAGMENT);
+        }
+        Found::Ending => return stats::drop_packet(DropReason::Inconsistent),
+        Found::Nothing => {}
     }
     // Before the tail call, which does not come back; a scheduler's pick brings
     // the packet here again, with a connection. Without a pick it is dropped,

@@ -1,5 +1,5 @@
-//! What std's sockets cannot be asked: path MTU discovery, segment sizes, ICMP
-//! errors of datagrams (ip(7), ipv6(7), tcp(7)).
+//! What std's sockets cannot be asked: path MTU discovery, ICMP errors of
+//! datagrams (ip(7), ipv6(7)).
 
 use std::io;
 use std::mem::size_of_val;
@@ -54,13 +54,6 @@ pub fn path_mtu(socket: &impl AsRawFd, family: Family) -> Result<usize> {
     };
     check(result).context("asking for the path MTU")?;
     Ok(usize::try_from(mtu)?)
-}
-
-/// The largest segment of a TCP connection that is still to be made, in both
-/// directions, TCP's options included.
-pub fn limit_segments(socket: &impl AsRawFd, bytes: usize) -> Result<()> {
-    let bytes = c_int::try_from(bytes)?;
-    set(socket, libc::IPPROTO_TCP, libc::TCP_MAXSEG, bytes).context("setting the segment size")
 }
 
 /// Lets a datagram socket hear of all ICMP errors, unconnected or not.

@@ -182,11 +182,9 @@ impl Desired {
     /// Every rule about each service. A merge can break one: the number of a
     /// service's reals, some of them the file's and some the runtime's.
     pub fn validate(&self) -> Result<(), Invalid> {
-        let services = self.services.iter().map(ServiceEntry::service);
-        services
-            .map(|service| service.validate())
-            .find(Result::is_err)
-            .unwrap_or(Ok(()))
+        self.services
+            .iter()
+            .try_for_each(|entry| entry.service().validate())
     }
 
     pub fn add_service(&mut self, service: Service) -> Result<ServiceId, ChangeError> {

@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use super::director::Director;
 use crate::{
     dataplane::{
-        DataPlaneError, PORTS,
+        DataPlaneError, PORTS, Tables,
         attach::News,
         survey::{self, Finding, Ways},
     },
@@ -70,13 +70,8 @@ impl Director {
     /// Tells the programs of the VLAN interfaces, of those on lbd's own first.
     pub(super) fn write_ports(&mut self) {
         let links = self.interfaces.links.borrow().clone();
-        // Nothing known yet: what was written before is better than nothing.
-        if links.is_empty() {
-            return;
-        }
-        let egresses = links.egresses(&self.config.director.interfaces, PORTS);
-        let tables = self.reconciler.tables_mut();
-        if let Err(error) = tables.set_ports(&egresses.by_index) {
+        let interfaces = &self.config.director.interfaces;
+        if let Err(error) = write_ports(self.reconciler.tables_mut(), &links, interfaces) {
             error!(%error, "writing the VLAN interfaces failed");
         }
     }
@@ -127,6 +122,19 @@ impl Director {
         }
         Ok(())
     }
+}
+
+/// The VLAN interfaces and their ports, those on `interfaces` first.
+pub(super) fn write_ports(
+    tables: &mut Tables,
+    links: &Links,
+    interfaces: &[String],
+) -> Result<(), DataPlaneError> {
+    // Nothing known yet: what was written before is better than nothing.
+    if links.is_empty() {
+        return Ok(());
+    }
+    tables.set_ports(&links.egresses(interfaces, PORTS).by_index)
 }
 
 fn tell(interface: &str, news: News) {

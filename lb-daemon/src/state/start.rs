@@ -21,7 +21,7 @@ use super::{
     desired::Desired,
     director::Director,
     footprint::Footprint,
-    interfaces::Interfaces,
+    interfaces::{Interfaces, write_ports},
     path_mtu::PathMtus,
     reload::{NoRoomFor, rehearse},
     store::Store,
@@ -29,7 +29,7 @@ use super::{
 use crate::{
     config::model::{Config, ForwardingMethod, Options, Timeouts, TunnelSources},
     dataplane::{
-        DataPlaneError, Loaded, PORTS, Programs, Sizes, attach, bpffs,
+        DataPlaneError, Loaded, Programs, Sizes, attach, bpffs,
         pinned::{PinDir, lock_dir},
         privilege::check_privilege,
         sweep::{Sweeper, Swept},
@@ -223,20 +223,17 @@ fn set_up(
     }
     let settings = settings(&config.timeouts, &config.options);
     let mut reconciler = Reconciler::new(tables, sizes)?;
+    let ours: HashSet<_> = desired.services.iter().map(|entry| entry.id).collect();
     let strangers: Vec<_> = reconciler
         .image()
         .bound_services()
-        .filter(|id| desired.services.iter().all(|entry| entry.id != *id))
+        .filter(|id| !ours.contains(id))
         .collect();
-    let ours = desired.services.iter().map(|entry| entry.id);
-    let changed: Vec<_> = strangers.iter().copied().chain(ours).collect();
+    let wanted = desired.services.iter().map(|entry| entry.id);
+    let changed: Vec<_> = strangers.iter().copied().chain(wanted).collect();
     rehearse(reconciler.image(), desired, &changed)?;
     reconciler.tables_mut().set_settings(settings)?;
-    // Nothing known yet: what an earlier daemon wrote is better than nothing.
-    if !links.is_empty() {
-        let egresses = links.egresses(interfaces, PORTS);
-        reconciler.tables_mut().set_ports(&egresses.by_index)?;
-    }
+    write_ports(reconciler.tables_mut(), links, interfaces)?;
     programs.set_stages()?;
     for id in strangers {
         warnings.push(format!(
