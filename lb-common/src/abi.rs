@@ -9,12 +9,15 @@
 use crate::{
     addr::{Addr, Be16, Be32},
     connection::Connection,
+    defence::Marks,
     flow::FlowKeyV6,
+    persistence::TemplateKey,
+    rate_limit::Limit,
     real::Egress,
 };
 
 /// Part of the pin path: `<pin_dir>/v<ABI_VERSION>`.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Map names as they stand in the object file and under the pin path. The
 /// kernel keeps 15 characters.
@@ -23,6 +26,20 @@ pub mod map {
     pub const CONNECTIONS_V6: &str = "CONNECTIONS_V6";
     pub const FRAGMENTS: &str = "FRAGMENTS";
     pub const ADDRESSES: &str = "ADDRESSES";
+    pub const ALLOW: &str = "ALLOW";
+    pub const DENY: &str = "DENY";
+    pub const HALF_OPEN_V4: &str = "HALF_OPEN_V4";
+    pub const HALF_OPEN_V6: &str = "HALF_OPEN_V6";
+    pub const MARKS: &str = "MARKS";
+    pub const ONE_PACKET_REALS: &str = "ONE_PACKET_REALS";
+    pub const POLICIES: &str = "POLICIES";
+    pub const SERVICE_RATES: &str = "SERVICE_RATES";
+    pub const SOURCE_RATES: &str = "SOURCE_RATES";
+    pub const TABLE_STATES: &str = "TABLE_STATES";
+    pub const TEMPLATES: &str = "TEMPLATES";
+    pub const LIVE: &str = "LIVE";
+    pub const PACE: &str = "PACE";
+    pub const PAUSE: &str = "PAUSE";
     pub const MASQUERADE: &str = "MASQUERADE";
     pub const PORTS: &str = "PORTS";
     pub const SERVICES: &str = "SERVICES";
@@ -47,6 +64,22 @@ pub mod program {
     pub const DIRECTOR: &str = "director";
     /// IPv6's way.
     pub const IPV6: &str = "ipv6";
+    /// What a packet without a connection is to the services: the beginning
+    /// of a connection, or nothing of ours.
+    pub const ARRIVE_V4: &str = "arrive_v4";
+    pub const ARRIVE_V6: &str = "arrive_v6";
+    /// Forwards a packet that leaves no entry.
+    pub const STATELESS_V4: &str = "stateless_v4";
+    pub const STATELESS_V6: &str = "stateless_v6";
+    /// Answers a segment of a connection that was cut with RST.
+    pub const RESET_V4: &str = "reset_v4";
+    pub const RESET_V6: &str = "reset_v6";
+    /// Ends the old connection that a packet renews, or that goes with it.
+    pub const OVER_V4: &str = "over_v4";
+    pub const OVER_V6: &str = "over_v6";
+    /// Ends a half-open connection by nat in favour of a new one.
+    pub const MAKE_ROOM_V4: &str = "make_room_v4";
+    pub const MAKE_ROOM_V6: &str = "make_room_v6";
     /// Makes the connection after a scheduler's pick.
     pub const CONNECT_V4: &str = "connect_v4";
     pub const CONNECT_V6: &str = "connect_v6";
@@ -74,6 +107,15 @@ pub mod program {
     /// `BPF_PROG_TEST_RUN`, never attached.
     pub const SWEEP_V4: &str = "sweep_v4";
     pub const SWEEP_V6: &str = "sweep_v6";
+    /// Ends persistence templates, likewise.
+    pub const SWEEP_TEMPLATES: &str = "sweep_templates";
+    /// Iterators over the connection tables and the templates: find what is to
+    /// end.
+    pub const WALK_V4: &str = "walk_v4";
+    pub const WALK_V6: &str = "walk_v6";
+    pub const WALK_TEMPLATES: &str = "walk_templates";
+    /// Corrects counts, likewise.
+    pub const REPAIR: &str = "repair";
 }
 
 /// Indices into the program array [`map::STAGES`]. Schedulers come first, at
@@ -98,11 +140,21 @@ pub mod stage {
     pub const FOLLOW_V6: u32 = 46;
     pub const ENCAPSULATE_V4: u32 = 47;
     pub const ENCAPSULATE_V6: u32 = 48;
+    pub const ARRIVE_V4: u32 = 49;
+    pub const ARRIVE_V6: u32 = 50;
+    pub const STATELESS_V4: u32 = 51;
+    pub const STATELESS_V6: u32 = 52;
+    pub const RESET_V4: u32 = 53;
+    pub const RESET_V6: u32 = 54;
+    pub const OVER_V4: u32 = 55;
+    pub const OVER_V6: u32 = 56;
+    pub const MAKE_ROOM_V4: u32 = 57;
+    pub const MAKE_ROOM_V6: u32 = 58;
     /// Size of the program array.
     pub const COUNT: u32 = 64;
 
     /// Every stage but the schedulers, with its program.
-    pub const ALL: [(u32, &str); 17] = [
+    pub const ALL: [(u32, &str); 27] = [
         (DIRECTOR, program::DIRECTOR),
         (IPV6, program::IPV6),
         (CONNECT_V4, program::CONNECT_V4),
@@ -120,6 +172,16 @@ pub mod stage {
         (FOLLOW_V6, program::FOLLOW_V6),
         (ENCAPSULATE_V4, program::ENCAPSULATE_V4),
         (ENCAPSULATE_V6, program::ENCAPSULATE_V6),
+        (ARRIVE_V4, program::ARRIVE_V4),
+        (ARRIVE_V6, program::ARRIVE_V6),
+        (STATELESS_V4, program::STATELESS_V4),
+        (STATELESS_V6, program::STATELESS_V6),
+        (RESET_V4, program::RESET_V4),
+        (RESET_V6, program::RESET_V6),
+        (OVER_V4, program::OVER_V4),
+        (OVER_V6, program::OVER_V6),
+        (MAKE_ROOM_V4, program::MAKE_ROOM_V4),
+        (MAKE_ROOM_V6, program::MAKE_ROOM_V6),
     ];
 }
 
@@ -158,7 +220,16 @@ pub struct Scratch {
     pub follow: FlowKeyV6,
     /// How the packet is to be encapsulated.
     pub tunnel: Tunnel,
+    /// Why the packet leaves no entry: [`entryless`].
+    pub entryless: u32,
+    /// Bits of [`crate::service::policy`], the service's.
+    pub policy: u32,
+    /// Room has been made for the connection that is being made: one more than
+    /// the place in `HALF_OPEN_V4` or `HALF_OPEN_V6` where it was found.
+    pub has_room: u32,
     pub pad: u32,
+    /// The persistence template of the connection that is being made.
+    pub joining: Joining,
     /// The entries of a connection that is being made: a stack is too small
     /// for them.
     pub forward: Connection,
@@ -172,6 +243,31 @@ pub mod follower {
     pub const LATER_FRAGMENT: u32 = 1;
     /// An ICMP error. It is not counted on the connection.
     pub const MESSAGE: u32 = 2;
+}
+
+/// A new connection that is to come under a persistence template.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Joining {
+    pub key: TemplateKey,
+    /// Seconds that the template outlives its last use.
+    pub timeout_s: u32,
+    /// 1: the connection is under it.
+    pub is_under: u32,
+    pub pad: u32,
+}
+
+/// Values of [`Scratch::entryless`].
+pub mod entryless {
+    /// The beginning of a connection: its real is the hash's.
+    pub const BEGINNING: u32 = 0;
+    /// A later packet of a connection without an entry: it makes one while
+    /// there is room.
+    pub const MIDDLE: u32 = 1;
+    /// A datagram of a service with `one_packet`: its real is the scheduler's.
+    pub const ONE_PACKET: u32 = 2;
+    /// A reply of such a service's real under nat.
+    pub const REPLY: u32 = 3;
 }
 
 /// What a tunnel's headers take from the connection.
@@ -209,7 +305,7 @@ pub mod message {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Seconds that an idle connection in each state is kept, indexed by
-    /// [`crate::tcp_state::ConnectionState`].
+    /// [`crate::connection_state::ConnectionState`].
     pub timeouts_s: [u32; 32],
     /// Bits of [`settings_flag`].
     pub flags: u32,
@@ -221,8 +317,19 @@ pub struct Settings {
     /// Prefix length, 0 to 32 and 0 to 128.
     pub tunnel_prefix_v4: u8,
     pub tunnel_prefix_v6: u8,
-    pub pad: [u8; 2],
+    /// Prefix lengths under which clients are one to `source_rate`.
+    pub source_prefix_v4: u8,
+    pub source_prefix_v6: u8,
     pub tunnel_source_v6: Addr,
+    /// New connections of one prefix.
+    pub source_rate: Limit,
+    /// Entries of a connection table at which defences come and go.
+    pub marks: Marks,
+    /// Entries from which on a packet of a connection without an entry makes
+    /// none.
+    pub most_entries: u32,
+    /// Index mask of `HALF_OPEN_V4` and `HALF_OPEN_V6`.
+    pub half_open_mask: u32,
 }
 
 /// Bits of [`Settings::flags`].
@@ -234,6 +341,19 @@ pub mod settings_flag {
     /// The tunnels' outer sources are spread by flow.
     pub const TUNNEL_SOURCES_V4: u32 = 1 << 2;
     pub const TUNNEL_SOURCES_V6: u32 = 1 << 3;
+    /// `DENY` or `ALLOW` has entries.
+    pub const DENY: u32 = 1 << 4;
+    pub const ALLOW: u32 = 1 << 5;
+    /// `MARKS` has entries.
+    pub const MARKS: u32 = 1 << 6;
+    /// There are services of port 0.
+    pub const PORT_ZERO: u32 = 1 << 7;
+    /// `ONE_PACKET_REALS` has entries.
+    pub const ONE_PACKET_REALS: u32 = 1 << 8;
+    /// `drop_packet` also where stateless can act.
+    pub const DROP_PACKET_ALWAYS: u32 = 1 << 9;
+    /// A full table may be passed by.
+    pub const STATELESS: u32 = 1 << 10;
 }
 
 /// A message from the program to the daemon, through the ring buffer
@@ -261,8 +381,8 @@ pub mod event_kind {
     pub const PATH_MTU: u32 = 3;
 }
 
-const _: () = assert!(size_of::<Scratch>() == 320);
-const _: () = assert!(size_of::<Settings>() == 160);
+const _: () = assert!(size_of::<Scratch>() == 384);
+const _: () = assert!(size_of::<Settings>() == 216);
 const _: () = assert!(size_of::<Event>() == 24);
 
 /// The types that live in maps are plain data.
@@ -270,11 +390,16 @@ const _: () = assert!(size_of::<Event>() == 24);
 mod pod {
     use super::{Connection, Event, Scratch, Settings};
     use crate::{
+        addr::Addr,
+        defence::TableState,
+        firewall_mark::{MarkKey, MarkPorts},
         flow::{FlowKeyV4, FlowKeyV6},
         fragment::{FragmentKey, FragmentVerdict},
-        real::{Egress, NextHop, Pool, RealCounts, RealServer},
-        service::{AddressKey, Plan, ServiceKey},
+        persistence::{Template, TemplateKey},
+        real::{Egress, Live, NextHop, Pool, RealCounts, RealServer},
+        service::{AddressKey, Plan, Policy, ReplyEnd, ServiceKey},
         stats::RealStats,
+        sweep::{Pace, Repair},
     };
 
     macro_rules! pod {
@@ -283,7 +408,11 @@ mod pod {
             unsafe impl aya::Pod for $t {}
         )* };
     }
+    // SAFETY: as above.
+    unsafe impl<K: aya::Pod> aya::Pod for crate::sweep::Found<K> {}
     pod!(
+        Live,
+        Pace,
         Scratch,
         Settings,
         Event,
@@ -300,6 +429,15 @@ mod pod {
         AddressKey,
         Plan,
         ServiceKey,
-        RealStats
+        RealStats,
+        Addr,
+        MarkKey,
+        MarkPorts,
+        Repair,
+        ReplyEnd,
+        Policy,
+        TableState,
+        Template,
+        TemplateKey
     );
 }

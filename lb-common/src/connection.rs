@@ -2,8 +2,9 @@
 
 use crate::{
     addr::{Addr, Be16},
+    connection_state::ConnectionState,
     flow::{Endpoint, FlowKey},
-    tcp_state::{ConnectionState, Half},
+    transition::Half,
 };
 
 /// How packets reach a real (IPVS's forwarding methods).
@@ -60,7 +61,7 @@ pub mod direction {
     pub const REVERSE: u8 = 1;
 }
 
-/// Value of `CONNECTIONS_V4` and `CONNECTIONS_V6`, 88 bytes.
+/// Value of `CONNECTIONS_V4` and `CONNECTIONS_V6`, 96 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Connection {
@@ -70,14 +71,14 @@ pub struct Connection {
     /// used again at once when its entry is deleted: whoever holds a pointer
     /// from before learns here that the entry is another's by now.
     pub owner: u64,
-    /// IP bytes and packets of this half.
+    /// IP bytes of this half.
     pub bytes: u64,
-    pub packets: u32,
-    /// [`ConnectionState`]; changed by compare-and-swap only, because a
-    /// change may move the real's counts.
-    pub state: u32,
-    /// Real slot.
+    /// Real slot. Together with `state` one [`Standing`].
     pub real: u32,
+    /// [`ConnectionState`], and above it bits of [`mark`].
+    pub state: u32,
+    /// Packets of this half.
+    pub packets: u32,
     /// Next-hop slot towards the real. Unused in the reverse entry.
     pub next_hop: u32,
     /// Service slot.
@@ -101,6 +102,46 @@ pub struct Connection {
     /// TCP or UDP, folded ([`crate::checksum`]).
     pub l3_delta: u16,
     pub l4_delta: u16,
+    /// Under persistence the prefix length of the client's template
+    /// ([`crate::persistence`]) plus one; else 0.
+    pub persistence: u8,
+    pub pad: [u8; 7],
+}
+
+/// Bits of [`Connection::state`] above the state.
+pub mod mark {
+    /// The real was deleted, and `expire_nodest` ends the connection at its
+    /// next packet.
+    pub const DOOMED: u32 = 1 << 8;
+    /// Somebody is deleting the entry: as good as gone.
+    pub const CLAIMED: u32 = 0xff;
+}
+
+/// [`Connection::real`] and [`Connection::state`] as the one word that is
+/// compared and swapped: whoever changes a connection's state knows whose
+/// counts it moves, also where the element has become another connection's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing(pub u64);
+
+impl Standing {
+    #[inline(always)]
+    #[must_use]
+    pub const fn real(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// With the marks.
+    #[inline(always)]
+    #[must_use]
+    pub const fn state(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    #[inline(always)]
+    #[must_use]
+    pub const fn with_state(self, state: u32) -> Self {
+        Self(self.0 as u32 as u64 | (state as u64) << 32)
+    }
 }
 
 impl Connection {
@@ -135,7 +176,7 @@ impl Connection {
     #[inline(always)]
     #[must_use]
     pub const fn state(&self) -> ConnectionState {
-        ConnectionState::from_number(self.state)
+        ConnectionState::from_number(self.state & ConnectionState::MASK)
     }
 
     /// Which of the three state tables a packet on this entry follows.
@@ -159,4 +200,9 @@ pub const fn is_idle(now_ns: u64, last_seen_ns: u64, timeout_s: u32) -> bool {
     now_ns.saturating_sub(last_seen_ns) >= timeout_s as u64 * 1_000_000_000
 }
 
-const _: () = assert!(size_of::<Connection>() == 88);
+const _: () = {
+    use core::mem::offset_of;
+    assert!(size_of::<Connection>() == 96);
+    assert!(offset_of!(Connection, real) % 8 == 0);
+    assert!(offset_of!(Connection, state) == offset_of!(Connection, real) + 4);
+};

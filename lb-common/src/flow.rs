@@ -65,7 +65,7 @@ pub trait FlowKey: Copy + Default + Eq {
 /// The finalizer of MurmurHash3 (public domain): a bijection, so that two keys
 /// that differ in one place never meet.
 #[inline(always)]
-const fn mix(mut word: u64) -> u64 {
+pub(crate) const fn mix(mut word: u64) -> u64 {
     word ^= word >> 33;
     word = word.wrapping_mul(0xff51_afd7_ed55_8ccd);
     word ^= word >> 33;

@@ -6,6 +6,18 @@ pub const MAX_REALS_PER_SERVICE: u32 = 1024;
 /// Largest weight, as ipvsadm's.
 pub const MAX_WEIGHT: u32 = 65_535;
 
+/// Port ranges of one destination's firewall marks.
+pub const MARK_RANGES: usize = 32;
+
+/// Entries that a walk meets before it lets its reader go, a power of two, and
+/// how many bytes of nothing it writes for that: as much as is read at a time,
+/// and a multiple of both families' [`crate::sweep::Found`].
+pub const WALK_STRIDE: u64 = 4096;
+pub const WALK_PAUSE_BYTES: usize = 4128;
+
+/// How old a half-open entry is at least that the defence `drop_entry` ends.
+pub const HALF_OPEN_REST_S: u32 = 1;
+
 /// Keys that one run of the sweep program takes.
 pub const SWEEP_BATCH: usize = 64;
 
@@ -39,3 +51,12 @@ pub const ETHERNET_HEADER_BYTES: usize = 14;
 
 /// IEEE 802.1Q.
 pub const VLAN_TAG_BYTES: usize = 4;
+
+/// Prefixes that new connections are counted under at once, by `rate_limit`.
+pub const LIMITED_SOURCES: u32 = 65_536;
+/// Prefixes of `deny` and of `allow`, each.
+pub const ACCESS_PREFIXES: u32 = 65_536;
+
+/// One new connection in so many is dropped by `drop_packet`: the rate that
+/// `net.ipv4.vs.am_droprate` begins with.
+pub const DROP_PACKET_RATE: u32 = 10;

@@ -17,7 +17,11 @@ pub struct RealServer {
     pub next_hop: u32,
     /// Effective weight, for a daemon that adopts the plan made with it.
     pub weight: u32,
-    /// nat: the port that the VIP's is translated to.
+    /// Live connections from which on it is overloaded, 0: never.
+    pub upper: u32,
+    /// Live connections below which it no longer is.
+    pub lower: u32,
+    /// nat: the port that the VIP's is translated to; 0: the packet's own.
     pub port: Be16,
     /// tun over GUE: the UDP port that the real decapsulates on.
     pub tunnel_port: Be16,
@@ -91,6 +95,8 @@ pub mod flag {
     pub const TUNNEL_CHECKSUM: u8 = 1;
     /// nat: the source is translated too, to an address of `MASQUERADE`.
     pub const MASQUERADE: u8 = 1 << 1;
+    /// Persistent clients are to go elsewhere.
+    pub const NO_PERSISTENCE: u8 = 1 << 2;
 }
 
 /// Values of [`RealServer::slot`] and [`NextHop::slot`].
@@ -101,12 +107,29 @@ pub mod slot {
     pub const RETIRED: u8 = 2;
 }
 
-/// Live connections of a real. Value of `REAL_COUNTS`, by real slot.
+/// Live connections of a real. Value of `REAL_COUNTS`, by real slot. Changed
+/// by the programs alone, by atomic adds.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RealCounts {
     pub active: u32,
     pub inactive: u32,
+    /// Persistence templates that lead here.
+    pub persistent: u32,
+    /// 1: schedulers leave it out until it has fewer connections.
+    pub overloaded: u32,
+}
+
+/// Entries of a real that a walk has met. Value of `LIVE`, by real slot.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Live {
+    /// As in [`RealCounts`].
+    pub active: u32,
+    pub inactive: u32,
+    pub persistent: u32,
+    /// Entries and templates that refer to the slot, for whatever reason.
+    pub references: u32,
 }
 
 /// Value of `NEXT_HOPS`, an array indexed by next-hop slot: where frames for
@@ -175,8 +198,9 @@ pub struct Pool {
     pub count: u32,
 }
 
-const _: () = assert!(size_of::<RealServer>() == 36);
+const _: () = assert!(size_of::<RealServer>() == 44);
 const _: () = assert!(size_of::<Egress>() == 16);
 const _: () = assert!(size_of::<Pool>() == 132);
-const _: () = assert!(size_of::<RealCounts>() == 8);
+const _: () = assert!(size_of::<RealCounts>() == 16);
+const _: () = assert!(size_of::<Live>() == 16);
 const _: () = assert!(size_of::<NextHop>() == 64);

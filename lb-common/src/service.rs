@@ -5,7 +5,10 @@
 //! Changing that one word is what makes a new plan current: a packet sees the
 //! old plan or the new one, never a mixture.
 
-use crate::addr::{Addr, Be16};
+use crate::{
+    addr::{Addr, Be16},
+    rate_limit::Limit,
+};
 
 /// Key of `SERVICES`, 20 bytes.
 #[repr(C)]
@@ -13,9 +16,48 @@ use crate::addr::{Addr, Be16};
 pub struct ServiceKey {
     pub address: Addr,
     pub port: Be16,
-    /// IP protocol number.
+    /// IP protocol number; 0: a firewall mark, which is the last word of
+    /// `address`.
     pub protocol: u8,
-    pub pad: u8,
+    /// Of a firewall mark 4 or 6; else 0.
+    pub family: u8,
+}
+
+/// Value of `POLICIES`, an array indexed by service slot: what holds for the
+/// service's new connections before a scheduler sees them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// New connections; none where both are 0.
+    pub rate: Limit,
+    /// Bits of [`policy`].
+    pub flags: u32,
+    /// Seconds that a persistence template outlives its last use.
+    pub persistence_s: u32,
+    /// Prefix length under which clients are one to persistence.
+    pub prefix: u8,
+    pub pad: [u8; 7],
+}
+
+/// Bits of [`Policy::flags`].
+pub mod policy {
+    /// Clients stay with their real.
+    pub const PERSISTENT: u32 = 1;
+    /// UDP: each datagram is scheduled, none leaves an entry.
+    pub const ONE_PACKET: u32 = 1 << 1;
+    /// Of the packet, in the scratch alone: the first fragment of a datagram,
+    /// whose others need an entry to follow.
+    pub const FRAGMENT: u32 = 1 << 31;
+}
+
+/// Key and value of `ONE_PACKET_REALS`, a hash: UDP replies that no connection
+/// leads back come from the key, and are to come from the value.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ReplyEnd {
+    pub address: Addr,
+    pub port: Be16,
+    pub pad: [u8; 2],
 }
 
 /// Key of `ADDRESSES`, a hash (value: `u32`, 1): what the director has to do
@@ -51,6 +93,10 @@ pub struct Plan {
     pub length: u32,
     /// Picks after which the sequence repeats; 0: there is nothing to pick.
     pub cycle: u32,
+    /// The list that stateless picks index, of the reals that need no entry
+    /// ([`crate::scheduler::maglev`]).
+    pub table_first: u32,
+    pub table_length: u32,
     /// The turn that the plan began at.
     pub start: u64,
     /// The next turn: the one field that the program writes, by atomic add.
@@ -59,4 +105,6 @@ pub struct Plan {
 
 const _: () = assert!(size_of::<ServiceKey>() == 20);
 const _: () = assert!(size_of::<AddressKey>() == 20);
-const _: () = assert!(size_of::<Plan>() == 32);
+const _: () = assert!(size_of::<Plan>() == 40);
+const _: () = assert!(size_of::<Policy>() == 32);
+const _: () = assert!(size_of::<ReplyEnd>() == 20);

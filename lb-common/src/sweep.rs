@@ -12,12 +12,66 @@ pub struct Header {
     pub pad: [u8; 14],
 }
 
-/// Values of [`Header::mode`].
-pub mod mode {
-    /// End what has been idle for its state's timeout.
-    pub const IDLE: u8 = 0;
-    /// End it in any case.
-    pub const ALL: u8 = 1;
+/// Where a walk stands. Value of `PACE`, an array of one entry.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// Entries that walks have met.
+    pub entries: u64,
+    /// The time, of a few entries ago: monotonic clock, ns.
+    pub now_ns: u64,
 }
 
+/// What a walk writes of an entry that is to end. All of it 0: nothing.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Found<K> {
+    pub key: K,
+    /// [`mode`].
+    pub mode: u8,
+    pub pad: [u8; 7],
+}
+
+/// Values of [`Header::mode`] and [`Found::mode`].
+pub mod mode {
+    /// Of a walk's pause.
+    pub const NOTHING: u8 = 0;
+    /// End what has been idle for its state's timeout.
+    pub const IDLE: u8 = 1;
+    /// End it in any case.
+    pub const ALL: u8 = 2;
+    /// Cut it: the entry stays a while, so that the client hears of it.
+    pub const CUT: u8 = 3;
+    /// End it at its next packet.
+    pub const DOOM: u8 = 4;
+    /// End it if it is half-open.
+    pub const HALF_OPEN: u8 = 5;
+    /// Of `repair`: `real` is a family, 0 or 1, and `active` is added to the
+    /// entries of its connection table. The fill is judged anew.
+    pub const FILL: u8 = 6;
+}
+
+/// What `repair` adds to the counts of a real, two's complements. The real's
+/// thresholds are looked at anew.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Repair {
+    /// Real slot.
+    pub real: u32,
+    pub active: u32,
+    pub inactive: u32,
+    pub persistent: u32,
+}
+
+const _: () = {
+    use crate::{
+        flow::{FlowKeyV4, FlowKeyV6},
+        limits::WALK_PAUSE_BYTES,
+        persistence::TemplateKey,
+    };
+    assert!(WALK_PAUSE_BYTES.is_multiple_of(size_of::<Found<FlowKeyV4>>()));
+    assert!(WALK_PAUSE_BYTES.is_multiple_of(size_of::<Found<FlowKeyV6>>()));
+    assert!(WALK_PAUSE_BYTES.is_multiple_of(size_of::<Found<TemplateKey>>()));
+};
+const _: () = assert!(size_of::<Repair>() == 16);
 const _: () = assert!(size_of::<Header>() == 16);

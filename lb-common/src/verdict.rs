@@ -50,10 +50,24 @@ drop_reasons! {
     FragmentWithoutFirst = 13, "fragment_without_first";
     /// A later fragment, and its datagram's connection is gone.
     FragmentConnectionGone = 14, "fragment_connection_gone";
+    /// A new connection from an address in `deny`, or not in `allow`.
+    Denied = 15, "denied";
+    /// A new connection beyond a `rate_limit`.
+    RateLimited = 16, "rate_limited";
+    /// A new connection that the defence `drop_packet` hit.
+    DropPacket = 17, "drop_packet";
+    /// A packet of a connection that was cut; TCP's is answered with RST.
+    ConnectionCut = 18, "connection_cut";
+    /// A packet of a connection that `expire_nodest` ends.
+    RealDeleted = 19, "real_deleted";
 }
 
 /// Entries of `DROPS`.
 pub const DROP_SLOTS: u32 = 64;
+
+/// Entry of `DROPS` that counts packets that went to a real without an entry:
+/// the defence `stateless`, or a full table.
+pub const STATELESS_SLOT: u32 = 62;
 
 /// Entry of `DROPS` that counts ICMP messages left unsent by `icmp_rate`.
 pub const ICMP_SUPPRESSED_SLOT: u32 = 63;
@@ -65,7 +79,7 @@ mod tests {
     #[test]
     fn numbers_are_unique_and_fit() {
         for (i, reason) in DropReason::ALL.iter().enumerate() {
-            assert!((*reason as u32) < ICMP_SUPPRESSED_SLOT);
+            assert!((*reason as u32) < STATELESS_SLOT);
             for other in &DropReason::ALL[i + 1..] {
                 assert_ne!(*reason as u32, *other as u32);
                 assert_ne!(reason.name(), other.name());

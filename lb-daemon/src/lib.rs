@@ -9,6 +9,7 @@
 
 pub mod api;
 pub mod config;
+pub mod connections;
 pub mod dataplane;
 pub mod decap;
 pub mod lbctl;

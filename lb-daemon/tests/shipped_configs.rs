@@ -81,6 +81,8 @@ fn the_values_shown_are_the_defaults() {
     assert_eq!(shown.capacity, minimal.capacity);
     assert_eq!(shown.timeouts, minimal.timeouts);
     assert_eq!(shown.options, minimal.options);
+    assert_eq!(shown.defence, minimal.defence);
+    assert_eq!(shown.marks, minimal.marks);
 }
 
 #[test]
@@ -200,7 +202,7 @@ fn systemd_version() -> Option<u32> {
         .ok()
 }
 
-fn sections() -> [(&'static str, Keys); 11] {
+fn sections() -> [(&'static str, Keys); 15] {
     [
         ("", schema::ROOT),
         ("director", schema::DIRECTOR),
@@ -208,9 +210,13 @@ fn sections() -> [(&'static str, Keys); 11] {
         ("timeouts", schema::TIMEOUTS),
         ("options", schema::OPTIONS),
         ("defence", schema::DEFENCE),
+        ("defence.rate_limit", schema::SOURCE_LIMIT),
+        ("firewall_mark", schema::FIREWALL_MARK),
         ("metrics", schema::METRICS),
         ("alerts", schema::ALERTS),
         ("service", schema::SERVICE),
+        ("service.persistence", schema::PERSISTENCE),
+        ("service.rate_limit", schema::RATE_LIMIT),
         ("service.real", schema::REAL),
         ("service.real.tunnel", schema::TUNNEL),
     ]

@@ -4,27 +4,31 @@
 use aya_ebpf::helpers::bpf_get_prandom_u32;
 use aya_log_ebpf::trace;
 use lb_common::{
-    abi::settings_flag,
+    abi::{Scratch, entryless, settings_flag},
     addr::{Addr, Be16},
     checksum,
     connection::{Connection, ForwardingMethod, direction},
+    connection_state::{ConnectionState, is_active_number},
+    defence::Defence,
     flow::{Endpoint, FlowKey as _},
     limits::{POOL_ADDRESSES, PORT_TRIES},
-    parse::{self, Flow},
+    parse::{self, Flow, Part},
     prefix,
     real::{RealServer, TunnelKind, flag},
-    tcp_state::{ConnectionState, is_active_number, next_number},
+    transition::{next_number, table},
     verdict::DropReason,
     wire::protocol,
 };
 
 use crate::{
-    connection,
     family::Family,
+    fill, half_open, load,
     maps::{MASQUERADE, REALS, SETTINGS},
     packet::Packet,
+    persistence, service,
     stage::{self, now_ns},
     stats,
+    verifier::apart,
 };
 
 /// `BPF_NOEXIST` of bpf(2).
@@ -43,12 +47,53 @@ const TUNNEL_PORT_MASK: u16 = 0x3fff;
 /// The stage after a scheduler.
 #[inline(always)]
 pub fn run<F: Family>(packet: &Packet) -> u32 {
+    if is_tight::<F>() {
+        return stage::go(packet, F::MAKE_ROOM);
+    }
     match connect::<F>(packet) {
         // Another CPU may have made a connection of the same flow first: that
         // one it is.
         Ok(()) => stage::go(packet, F::ENTRY),
+        Err(DropReason::TableFull) if service::settings(settings_flag::STATELESS) => {
+            without_entry::<F>(packet)
+        }
         Err(reason) => stats::drop_packet(reason),
     }
+}
+
+/// Whether another connection has to go before this one is made.
+#[inline(always)]
+fn is_tight<F: Family>() -> bool {
+    let Some(scratch) = stage::scratch() else {
+        return false;
+    };
+    // The defence may be "on" at any fill: nobody has to go before there are
+    // nine tenths of those that fit.
+    let most = SETTINGS.get(0).map_or(0, |settings| settings.most_entries);
+    scratch.has_room == 0
+        && fill::in_force(F::NUMBER, Defence::Stateless)
+        && fill::entries(F::NUMBER) >= most - most / 12
+        && REALS
+            .get(scratch.real)
+            .is_some_and(|real| real.method == ForwardingMethod::Nat as u8)
+}
+
+/// Under dr and tun a full table keeps nobody out.
+#[inline(always)]
+fn without_entry<F: Family>(packet: &Packet) -> u32 {
+    let full = DropReason::TableFull;
+    let Some(scratch) = stage::scratch() else {
+        return stats::drop_packet(full);
+    };
+    let has_table = service::plan_at(scratch.plan).is_some_and(|plan| plan.table_length != 0);
+    // Later fragments could not follow.
+    let is_whole = F::datagram(packet, packet.network())
+        .is_some_and(|datagram| datagram.fragment.part == Part::Whole);
+    if scratch.forward.method == ForwardingMethod::Nat as u8 || !has_table || !is_whole {
+        return stats::drop_packet(full);
+    }
+    scratch.entryless = entryless::BEGINNING;
+    stage::go(packet, F::STATELESS)
 }
 
 #[inline(always)]
@@ -57,28 +102,60 @@ fn connect<F: Family>(packet: &Packet) -> Result<(), DropReason> {
     let scratch = stage::scratch().ok_or(inconsistent)?;
     let datagram = F::datagram(packet, packet.network()).ok_or(inconsistent)?;
     let flow = parse::flow(packet, &datagram).ok_or(inconsistent)?;
+    join(&flow, scratch);
     let real = REALS.get(scratch.real).ok_or(inconsistent)?;
-    let (entry, reverse) = (&mut scratch.forward, &mut scratch.reverse);
-    begin(entry, &flow, real, scratch.real);
+    begin(&mut scratch.forward, &flow, real, scratch.real);
+    if scratch.joining.is_under != 0 {
+        scratch.forward.persistence = scratch.joining.key.prefix + 1;
+    }
     // Compiled out of the loaded program unless the daemon's log level asks.
     trace!(
         packet.context(),
         "new connection: service slot {}, real slot {}", scratch.service, scratch.real
     );
+    let made = make(&flow, real, scratch);
+    if made != Ok(true) && scratch.joining.is_under != 0 {
+        apart(persistence::leave_made, &mut 0);
+    }
+    made.map(drop)
+}
+
+/// Puts what is being made under the client's template, where the service is
+/// persistent; the template may have another real.
+#[inline(always)]
+fn join<F: Family>(flow: &Flow<F>, scratch: &mut Scratch) {
+    scratch.joining.is_under = 0;
+    if let Some(policy) = persistence::policy(scratch.service) {
+        let client = flow.key.source().address;
+        scratch.joining.key = persistence::key(scratch.service, policy.prefix, client, F::NUMBER);
+        scratch.joining.timeout_s = policy.persistence_s;
+        apart(persistence::join_made, &mut 0);
+    }
+}
+
+/// Inserts the connection's entries. False: there is one already.
+#[inline(always)]
+fn make<F: Family>(
+    flow: &Flow<F>,
+    real: &RealServer,
+    scratch: &mut Scratch,
+) -> Result<bool, DropReason> {
+    let (entry, reverse) = (&mut scratch.forward, &mut scratch.reverse);
     if real.method != ForwardingMethod::Nat as u8 {
-        return insert(&flow, entry).map(drop);
+        return insert(flow, entry);
     }
+    half_open::remember::<F>(&flow.key, scratch.has_room);
     if real.flags & flag::MASQUERADE == 0 {
-        translate(entry, &flow);
-        return insert_both(&flow, entry, reverse);
+        translate(entry, flow);
+        return insert_both(flow, entry, reverse);
     }
-    insert_masqueraded(&flow, entry, reverse)
+    insert_masqueraded(flow, entry, reverse)
 }
 
 /// The forward entry, before its first packet is counted and but for nat's
 /// translation.
 #[inline(always)]
-fn begin<F: Family>(entry: &mut Connection, flow: &Flow<F>, real: &RealServer, slot: u32) {
+pub fn begin<F: Family>(entry: &mut Connection, flow: &Flow<F>, real: &RealServer, slot: u32) {
     entry.last_seen_ns = now_ns();
     entry.owner = flow.key.tag();
     entry.bytes = 0;
@@ -93,15 +170,23 @@ fn begin<F: Family>(entry: &mut Connection, flow: &Flow<F>, real: &RealServer, s
     entry.new_source = Addr::UNSPECIFIED;
     entry.new_source_port = Be16::new(0);
     entry.new_destination = real.address;
-    entry.new_destination_port = real.port;
+    entry.new_destination_port = if real.port.raw() == 0 {
+        flow.key.destination().port
+    } else {
+        real.port
+    };
     entry.l3_delta = 0;
     entry.l4_delta = 0;
+    entry.persistence = 0;
+    // `see` moves the state for this very packet too; SYN in SYN_RECV and ACK
+    // in ESTABLISHED stay, so the first move is made here, where the counts
+    // are. SCTP's is `see`'s, from one inactive state to another.
     entry.state = match flow.key.protocol() {
-        // `see` moves the state for this very segment too; SYN in SYN_RECV
-        // and ACK in ESTABLISHED stay, so the first move is made here, where
-        // the counts are.
-        protocol::TCP => next_number(entry.half(), flow.segment, ConnectionState::None as u32),
-        protocol::SCTP => ConnectionState::Sctp as u32,
+        protocol::TCP => {
+            let table = table(protocol::TCP, entry.half(), false);
+            next_number(table, flow.segment, ConnectionState::None as u32)
+        }
+        protocol::SCTP => ConnectionState::SctpNone as u32,
         _ => ConnectionState::Udp as u32,
     };
     if real.method == ForwardingMethod::Nat as u8 {
@@ -141,7 +226,7 @@ fn encapsulate(entry: &mut Connection, real: &RealServer) {
 
 /// nat: what the change of addresses and ports adds to the checksums.
 #[inline(always)]
-fn translate<F: Family>(entry: &mut Connection, flow: &Flow<F>) {
+pub fn translate<F: Family>(entry: &mut Connection, flow: &Flow<F>) {
     let (client, virtual_end) = (flow.key.source(), flow.key.destination());
     let l3 = checksum::replace_address(client.address, entry.new_source)
         + checksum::replace_address(virtual_end.address, entry.new_destination);
@@ -177,10 +262,11 @@ fn turn_round<F: Family>(
 /// Inserts the entry. False: there is one already, which is the connection and
 /// stays.
 #[inline(always)]
-fn insert<F: Family>(flow: &Flow<F>, entry: &Connection) -> Result<bool, DropReason> {
+pub fn insert<F: Family>(flow: &Flow<F>, entry: &Connection) -> Result<bool, DropReason> {
     match F::connections().insert(flow.key, entry, NO_EXIST) {
         Ok(()) => {
-            connection::count(entry.real, is_active_number(entry.state), 1);
+            load::put(entry.real, is_active_number(entry.state));
+            fill::put(F::NUMBER, 1);
             stats::count_connection(entry.real);
             Ok(true)
         }
@@ -196,7 +282,7 @@ fn insert_both<F: Family>(
     flow: &Flow<F>,
     entry: &Connection,
     reverse: &mut Connection,
-) -> Result<(), DropReason> {
+) -> Result<bool, DropReason> {
     let key = entry.partner_key::<F::Key>(flow.key.protocol());
     turn_round(reverse, entry, flow, &key);
     let is_new = insert_reverse::<F>(reverse, &key)?;
@@ -215,9 +301,9 @@ fn insert_both<F: Family>(
         Ok(true) => drop(insert_reverse::<F>(reverse, &key)),
         // Another CPU made the connection, perhaps to another real.
         Ok(false) if !is_new || leads_to::<F>(flow, &key) => {}
-        Ok(false) | Err(_) => drop(F::connections().remove(key)),
+        Ok(false) | Err(_) => remove_reverse::<F>(&key),
     }
-    inserted.map(drop)
+    inserted
 }
 
 /// Whether the connection of the flow has this reverse entry.
@@ -232,9 +318,19 @@ fn leads_to<F: Family>(flow: &Flow<F>, reverse: &F::Key) -> bool {
 #[inline(always)]
 fn insert_reverse<F: Family>(reverse: &Connection, key: &F::Key) -> Result<bool, DropReason> {
     match F::connections().insert(key, reverse, NO_EXIST) {
-        Ok(()) => Ok(true),
+        Ok(()) => {
+            fill::put(F::NUMBER, 1);
+            Ok(true)
+        }
         Err(EEXIST) => Ok(false),
         Err(_) => Err(DropReason::TableFull),
+    }
+}
+
+#[inline(always)]
+fn remove_reverse<F: Family>(key: &F::Key) {
+    if F::connections().remove(key).is_ok() {
+        fill::took(F::NUMBER, 1);
     }
 }
 
@@ -245,7 +341,7 @@ fn insert_masqueraded<F: Family>(
     flow: &Flow<F>,
     entry: &mut Connection,
     reverse: &mut Connection,
-) -> Result<(), DropReason> {
+) -> Result<bool, DropReason> {
     // SAFETY: a pool is replaced whole, and the value is copied at once.
     let pool = unsafe { MASQUERADE.get(entry.service) }.ok_or(DropReason::Inconsistent)?;
     // SAFETY: a helper without arguments. Two CPUs that make the same
@@ -271,9 +367,9 @@ fn insert_masqueraded<F: Family>(
         }
         let inserted = insert(flow, entry);
         if inserted != Ok(true) {
-            let _ = F::connections().remove(key);
+            remove_reverse::<F>(&key);
         }
-        return inserted.map(drop);
+        return inserted;
     }
     Err(DropReason::MasqueradePortsExhausted)
 }

@@ -1,25 +1,34 @@
 //! The connection table: look-up, and what each packet leaves in its entry.
 
+use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use lb_common::{
     abi::settings_flag,
-    connection::{Connection, ForwardingMethod, direction},
+    connection::{Connection, ForwardingMethod, Standing, direction, mark},
+    connection_state::{ConnectionState, is_active_number},
+    defence::Defence,
     flow::FlowKey as _,
-    parse::Flow,
-    tcp_state::{ConnectionState, flag, is_active_number, next_number},
-    wire::protocol,
+    parse::{self, Flow},
+    tcp_state::flag,
+    transition::{next_number, table},
+    verdict::DropReason,
+    wire::{protocol, sctp},
 };
 
 use crate::{
+    arrive,
     family::Family,
-    maps::{REAL_COUNTS, SETTINGS},
-    stage::now_ns,
+    fill, load,
+    maps::SETTINGS,
+    packet::Packet,
+    persistence,
+    stage::{self, now_ns},
     stats,
-    verifier::{add_u32, compare_and_swap_u32, load},
+    verifier::{self, compare_and_swap_u32, compare_and_swap_u64},
 };
 
-/// [`Connection::state`] of an entry that somebody is deleting: as good as
-/// gone.
-pub const CLAIMED: u32 = 0xff;
+const ESTABLISHED: u32 = ConnectionState::Established as u32;
+const SCTP_ESTABLISHED: u32 = ConnectionState::SctpEstablished as u32;
+const CUT: u32 = ConnectionState::Cut as u32;
 
 /// Flags that make a segment move an established connection.
 const MOVING: u8 = flag::SYN | flag::FIN | flag::RST;
@@ -30,46 +39,132 @@ const SWAP_TRIES: u32 = 4;
 /// What there is of a packet's connection.
 pub enum Found {
     Live(*mut Connection),
-    /// Somebody is deleting it. Not the kernel's: it would answer a client that
-    /// was served a moment ago with RST.
-    Ending,
+    /// It ends, or has ended and is remembered: not the kernel's, which would
+    /// answer a client that was served a moment ago with RST.
+    Over(Over),
     Nothing,
 }
 
-/// The entry of a packet. A SYN on a closed connection ends it here, so that it
-/// is scheduled anew.
+/// How a connection is over.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// Somebody is deleting it.
+    Ending,
+    /// It was cut, and there is nobody to tell.
+    CutSilently,
+    /// It was cut, and its client is to hear of it.
+    Cut,
+    /// Its real is gone, and with this packet the entry.
+    RealDeleted,
+    /// The packet begins a new connection in its place.
+    Renewed,
+}
+
+impl Over {
+    /// The verdict on the packet.
+    #[inline(always)]
+    pub fn verdict<F: Family>(self, packet: &Packet) -> u32 {
+        match self {
+            Self::Ending => stats::drop_packet(DropReason::Inconsistent),
+            Self::CutSilently => stats::drop_packet(DropReason::ConnectionCut),
+            Self::Cut => {
+                stats::count(DropReason::ConnectionCut as u32);
+                stage::go(packet, F::RESET)
+            }
+            Self::RealDeleted | Self::Renewed => stage::go(packet, F::OVER),
+        }
+    }
+}
+
+/// The entry of a packet.
 #[inline(always)]
 pub fn find<F: Family>(flow: &Flow<F>) -> Found {
     let Some(entry) = F::connections().get_ptr_mut(flow.key) else {
         return Found::Nothing;
     };
     // SAFETY: map values stay readable while the program runs.
-    let state = unsafe { load(&raw const (*entry).state) };
-    if state == ConnectionState::Established as u32 {
+    let state = unsafe { verifier::load(&raw const (*entry).state) };
+    if state == ESTABLISHED {
         return Found::Live(entry);
     }
-    if state == CLAIMED {
-        return Found::Ending;
+    match over(flow, entry, state) {
+        Some(over) => Found::Over(over),
+        None => Found::Live(entry),
     }
-    if flow.key.protocol() == protocol::TCP
-        && flow.segment & (flag::SYN | flag::ACK | flag::RST) == flag::SYN
-        && is_reusable(entry, state)
-    {
-        remove::<F>(&flow.key, entry, |_| true);
-        return Found::Nothing;
-    }
-    Found::Live(entry)
 }
 
-/// Whether a SYN may take this entry's place.
+/// The stage for a packet whose connection has to go first: it is dropped with
+/// it, or begins a new one in its place.
 #[inline(always)]
-fn is_reusable(entry: *mut Connection, state: u32) -> bool {
+pub fn run<F: Family>(packet: &Packet) -> u32 {
+    let Some(datagram) = F::datagram(packet, packet.network()) else {
+        return XDP_PASS;
+    };
+    let Some(flow) = parse::flow(packet, &datagram) else {
+        return XDP_PASS;
+    };
+    let Found::Over(over) = find::<F>(&flow) else {
+        // Another CPU was here first.
+        return arrive::go(packet, &flow);
+    };
+    if !matches!(over, Over::Renewed | Over::RealDeleted) {
+        return over.verdict::<F>(packet);
+    }
+    if let Some(entry) = F::connections().get_ptr_mut(flow.key) {
+        remove::<F>(&flow.key, entry, |_| true);
+    }
+    if over == Over::Renewed {
+        return arrive::go(packet, &flow);
+    }
+    stats::drop_packet(DropReason::RealDeleted)
+}
+
+/// How an entry is over that is not simply established, if it is.
+#[inline(always)]
+fn over<F: Family>(flow: &Flow<F>, entry: *mut Connection, state: u32) -> Option<Over> {
+    if state == mark::CLAIMED {
+        return Some(Over::Ending);
+    }
+    // SAFETY: map values stay readable while the program runs.
+    let is_forward = unsafe { (*entry).direction } == direction::FORWARD;
+    if is_forward && state & mark::DOOMED != 0 {
+        return Some(Over::RealDeleted);
+    }
+    let protocol = flow.key.protocol();
+    let number = state & ConnectionState::MASK;
+    let begins = is_forward
+        && match protocol {
+            protocol::TCP => flow.segment & (flag::SYN | flag::ACK | flag::RST) == flag::SYN,
+            protocol::SCTP => flow.segment == sctp::INIT,
+            _ => !flow.is_silent,
+        };
+    if number != CUT {
+        let is_renewed = begins && protocol == protocol::TCP && is_closed(entry, number);
+        return is_renewed.then_some(Over::Renewed);
+    }
+    if begins {
+        return Some(Over::Renewed);
+    }
+    let is_heard =
+        is_forward && protocol == protocol::TCP && !flow.is_silent && flow.segment & flag::RST == 0;
+    Some(if is_heard {
+        Over::Cut
+    } else {
+        Over::CutSilently
+    })
+}
+
+/// Whether a SYN may take this entry's place, as far as its state goes.
+#[inline(always)]
+fn is_closed(entry: *mut Connection, state: u32) -> bool {
     const TIME_WAIT: u32 = ConnectionState::TimeWait as u32;
     const CLOSE: u32 = ConnectionState::Close as u32;
     const FIN_WAIT: u32 = ConnectionState::FinWait as u32;
     // SAFETY: map values stay readable while the program runs.
-    let (method, entry_direction) = unsafe { ((*entry).method, (*entry).direction) };
-    if entry_direction != direction::FORWARD {
+    let (method, persistence) = unsafe { ((*entry).method, (*entry).persistence) };
+    // A client that persistence leads goes where it went.
+    if persistence != 0 {
         return false;
     }
     match state {
@@ -97,57 +192,107 @@ pub fn see<F: Family>(entry: *mut Connection, flow: &Flow<F>) {
         ((*entry).real, (*entry).direction)
     };
     stats::count_packet(real, entry_direction, flow.length);
-    if flow.key.protocol() == protocol::TCP {
+    if flow.key.protocol() != protocol::UDP {
         move_state(entry, flow);
     }
 }
 
-/// Moves the TCP state. The forward entry's state is the connection's; the
-/// reverse entry keeps a copy so that it need not look further while nothing
-/// can change.
+/// An entry's real and state.
+#[inline(always)]
+fn standing(entry: *mut Connection) -> *mut u64 {
+    // SAFETY: the two fields are one aligned word.
+    unsafe { (&raw mut (*entry).real).cast() }
+}
+
+/// # Safety
+/// `entry` is a connection's.
+#[inline(always)]
+unsafe fn read_standing(entry: *mut Connection) -> Standing {
+    // SAFETY: map values stay readable while the program runs.
+    Standing(unsafe { verifier::load(standing(entry)) })
+}
+
+/// Replaces the state; tells whether this call did it.
+#[inline(always)]
+fn swap(entry: *mut Connection, old: Standing, state: u32) -> bool {
+    // SAFETY: a map value, aligned.
+    unsafe { compare_and_swap_u64(standing(entry), old.0, old.with_state(state).0) }
+}
+
+/// Moves the state of a TCP connection or SCTP association. The forward
+/// entry's state is the connection's; the reverse entry keeps a copy so that it
+/// need not look further while nothing can change.
 #[inline(always)]
 fn move_state<F: Family>(entry: *mut Connection, flow: &Flow<F>) {
     // SAFETY: map values stay readable while the program runs.
-    let seen = unsafe { load(&raw const (*entry).state) };
-    if seen == ConnectionState::Established as u32 && flow.segment & MOVING == 0 {
+    let seen = unsafe { verifier::load(&raw const (*entry).state) };
+    let is_settled = match flow.key.protocol() {
+        protocol::TCP => seen == ESTABLISHED && flow.segment & MOVING == 0,
+        _ => seen == SCTP_ESTABLISHED && flow.segment == sctp::DATA,
+    };
+    if is_settled {
         return;
     }
-    // SAFETY: as above.
+    let mut segment = Segment {
+        entry,
+        key: flow.key,
+        segment: flow.segment,
+    };
+    verifier::apart(move_by::<F>, &mut segment);
+}
+
+/// A segment of the connection with this entry.
+struct Segment<F: Family> {
+    entry: *mut Connection,
+    key: F::Key,
+    segment: u8,
+}
+
+/// The move itself.
+extern "C" fn move_by<F: Family>(_: u32, segment: *mut Segment<F>) -> i64 {
+    // SAFETY: `apart` passes on what `move_state` gave it.
+    let segment = unsafe { &*segment };
+    let entry = segment.entry;
+    // SAFETY: map values stay readable while the program runs.
     let connection = unsafe { &*entry };
+    let protocol = segment.key.protocol();
     // Since the look-up the element may have become another connection's.
-    if connection.owner != flow.key.tag() {
-        return;
+    if connection.owner != segment.key.tag() {
+        return 0;
     }
-    let half = connection.half();
+    let is_secure = fill::in_force(F::NUMBER, Defence::SecureTcp);
+    let table = table(protocol, connection.half(), is_secure);
     let is_nat = connection.method == ForwardingMethod::Nat as u8;
     let partner = if is_nat {
-        F::connections().get_ptr_mut(connection.partner_key::<F::Key>(flow.key.protocol()))
+        F::connections().get_ptr_mut(connection.partner_key::<F::Key>(protocol))
     } else {
         None
     };
     let owner = if connection.direction == direction::REVERSE {
-        let Some(owner) = partner else { return };
+        let Some(owner) = partner else { return 0 };
         owner
     } else {
         entry
     };
-    let mut state = CLAIMED;
+    let mut state = mark::CLAIMED;
     for _ in 0..SWAP_TRIES {
-        // SAFETY: as above.
-        let old = unsafe { load(&raw const (*owner).state) };
-        if old == CLAIMED {
-            return;
+        // SAFETY: `owner` is an entry.
+        let old = unsafe { read_standing(owner) };
+        let number = old.state() & ConnectionState::MASK;
+        // Nothing but its deletion moves these.
+        if old.state() == mark::CLAIMED || number == CUT {
+            return 0;
         }
-        // Before the swap: afterwards the element may be another connection's.
-        // SAFETY: as above.
-        let real = unsafe { load(&raw const (*owner).real) };
-        state = next_number(half, flow.segment, old);
-        // SAFETY: as above; the field is aligned.
-        if old == state || unsafe { compare_and_swap_u32(&raw mut (*owner).state, old, state) } {
-            let was_active = is_active_number(old);
-            if was_active != is_active_number(state) {
-                move_counts(real, was_active);
-            }
+        state = next_number(table, segment.segment, number);
+        if number == state {
+            break;
+        }
+        if swap(owner, old, old.state() & !ConnectionState::MASK | state) {
+            load::change(
+                old.real(),
+                is_active_number(number),
+                is_active_number(state),
+            );
             break;
         }
     }
@@ -158,78 +303,137 @@ fn move_state<F: Family>(entry: *mut Connection, flow: &Flow<F>) {
         partner
     };
     if let Some(copy) = copy
-        && state != CLAIMED
+        && state != mark::CLAIMED
     {
-        // SAFETY: as above. The element may have become a forward entry since
-        // it was looked up, whose state is no copy: that one is left alone.
-        unsafe {
-            let seen = load(&raw const (*copy).state);
-            if load(&raw const (*copy).direction) == direction::REVERSE {
-                compare_and_swap_u32(&raw mut (*copy).state, seen, state);
-            }
-        }
+        write_copy(copy, state);
     }
+    0
 }
 
-/// Moves one connection of `real` between active and inactive.
+/// Writes the state to a reverse entry. The element may have become a forward
+/// entry since it was looked up, whose state is no copy: that one is left
+/// alone.
 #[inline(always)]
-fn move_counts(real: u32, was_active: bool) {
-    count(real, was_active, 1u32.wrapping_neg());
-    count(real, !was_active, 1);
-}
-
-/// Adds to the live connections of `real`.
-#[inline(always)]
-pub fn count(real: u32, is_active: bool, add: u32) {
-    let Some(counts) = REAL_COUNTS.get_ptr_mut(real) else {
-        return;
-    };
-    // SAFETY: a map value, aligned.
+fn write_copy(copy: *mut Connection, state: u32) {
+    // SAFETY: map values stay readable while the program runs; the field is
+    // aligned.
     unsafe {
-        if is_active {
-            add_u32(&raw mut (*counts).active, add);
-        } else {
-            add_u32(&raw mut (*counts).inactive, add);
+        let seen = verifier::load(&raw const (*copy).state);
+        if verifier::load(&raw const (*copy).direction) == direction::REVERSE {
+            compare_and_swap_u32(&raw mut (*copy).state, seen, state);
         }
     }
+}
+
+/// Claims a forward entry for a deletion or a cut: nobody else changes it
+/// until it is gone or [released](release). Nothing if somebody else has it, if
+/// the element is another connection's, or not `may_go`, which is asked with
+/// the state when no packet can reach the entry any more.
+#[inline(always)]
+fn claim<F: Family>(
+    key: &F::Key,
+    entry: *mut Connection,
+    may_go: impl FnOnce(u32) -> bool,
+) -> Option<Standing> {
+    // SAFETY: `entry` is one.
+    let old = unsafe { read_standing(entry) };
+    if old.state() == mark::CLAIMED || !swap(entry, old, mark::CLAIMED) {
+        return None;
+    }
+    // SAFETY: map values stay readable while the program runs; whoever meets a
+    // claimed entry leaves it alone.
+    let connection = unsafe { &*entry };
+    // The element of a deleted entry is used again at once: since the look-up
+    // this may have become another connection's, or be in the middle of
+    // becoming this connection's next entry. What the table leads to is whole.
+    let is_it = connection.direction == direction::FORWARD
+        && connection.owner == key.tag()
+        && F::connections().get_ptr_mut(key) == Some(entry);
+    if is_it && may_go(old.state() & ConnectionState::MASK) {
+        return Some(old);
+    }
+    release(entry, old);
+    None
+}
+
+/// Gives a claimed entry its state back.
+#[inline(always)]
+fn release(entry: *mut Connection, old: Standing) {
+    swap(entry, old.with_state(mark::CLAIMED), old.state());
 }
 
 /// Ends a connection, given its forward entry: takes it out of the counts and
 /// deletes it, with the reverse entry under nat. Tells whether this call did
-/// it; another CPU may be first. `may_go` is asked, with the state, when no
-/// packet can reach the entry any more.
+/// it; another CPU may be first.
 #[inline(always)]
 pub fn remove<F: Family>(
     key: &F::Key,
     entry: *mut Connection,
     may_go: impl FnOnce(u32) -> bool,
 ) -> bool {
-    // SAFETY: map values stay readable while the program runs; the field is
-    // aligned.
-    let state = unsafe { load(&raw const (*entry).state) };
-    if state == CLAIMED {
+    let Some(old) = claim::<F>(key, entry, may_go) else {
         return false;
-    }
-    // Claimed before it is deleted, so that one CPU alone counts it.
-    // SAFETY: as above.
-    if !unsafe { compare_and_swap_u32(&raw mut (*entry).state, state, CLAIMED) } {
-        return false;
-    }
-    // SAFETY: as above; whoever meets a claimed entry leaves it alone.
+    };
+    // SAFETY: map values stay readable while the program runs, and it is
+    // claimed.
     let connection = unsafe { &*entry };
-    // The element of a deleted entry is used again at once: since the look-up
-    // this may have become another connection's. That one stays.
-    let is_it = connection.direction == direction::FORWARD && connection.owner == key.tag();
-    if !is_it || !may_go(state) {
-        // SAFETY: as above.
-        unsafe { compare_and_swap_u32(&raw mut (*entry).state, CLAIMED, state) };
+    let is_nat = connection.method == ForwardingMethod::Nat as u8;
+    let partner = connection.partner_key::<F::Key>(key.protocol());
+    let template = persistence::key_of::<F>(connection, key);
+    let mut gone = 0;
+    if is_nat && F::connections().remove(partner).is_ok() {
+        gone += 1;
+    }
+    if F::connections().remove(key).is_ok() {
+        gone += 1;
+    }
+    fill::took(F::NUMBER, gone);
+    if old.state() & ConnectionState::MASK != CUT {
+        leave(old, template.as_ref());
+    }
+    true
+}
+
+/// Cuts a connection, given its forward entry: it leaves the counts at once,
+/// and the entry stays for the state's timeout, so that its client hears of it.
+#[inline(always)]
+pub fn cut<F: Family>(key: &F::Key, entry: *mut Connection) -> bool {
+    let Some(old) = claim::<F>(key, entry, |state| state != CUT) else {
+        return false;
+    };
+    // SAFETY: map values stay writable while the program runs, and it is
+    // claimed.
+    let connection = unsafe { &mut *entry };
+    let template = persistence::key_of::<F>(connection, key);
+    connection.last_seen_ns = now_ns();
+    connection.persistence = 0;
+    if connection.method == ForwardingMethod::Nat as u8
+        && let Some(copy) =
+            F::connections().get_ptr_mut(connection.partner_key::<F::Key>(key.protocol()))
+    {
+        write_copy(copy, CUT);
+    }
+    release(entry, old.with_state(CUT));
+    leave(old, template.as_ref());
+    true
+}
+
+/// Marks a connection to end at its next packet.
+#[inline(always)]
+pub fn doom(entry: *mut Connection) -> bool {
+    // SAFETY: `entry` is one.
+    let old = unsafe { read_standing(entry) };
+    if old.state() == mark::CLAIMED || old.state() & ConnectionState::MASK == CUT {
         return false;
     }
-    let real = connection.real;
-    if connection.method == ForwardingMethod::Nat as u8 {
-        let _ = F::connections().remove(connection.partner_key::<F::Key>(key.protocol()));
+    swap(entry, old, old.state() | mark::DOOMED)
+}
+
+/// A connection is no longer its real's, nor its template's.
+#[inline(always)]
+fn leave(old: Standing, template: Option<&lb_common::persistence::TemplateKey>) {
+    load::take(old.real(), is_active_number(old.state()));
+    if let Some(template) = template {
+        persistence::leave(template);
     }
-    let _ = F::connections().remove(key);
-    count(real, is_active_number(state), 1u32.wrapping_neg());
-    true
 }

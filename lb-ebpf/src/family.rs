@@ -1,7 +1,7 @@
 //! What the two families have apart from each other in the data plane: a
 //! table, and stages of their own.
 
-use aya_ebpf::maps::HashMap;
+use aya_ebpf::maps::{Array, HashMap};
 use lb_common::{
     abi::stage,
     connection::Connection,
@@ -13,7 +13,7 @@ use crate::{
     forward::tun::outer::{Inner, Outer},
     icmp_error::nat::Readdress,
     icmp_reply::message::Reply,
-    maps::{CONNECTIONS_V4, CONNECTIONS_V6},
+    maps::{CONNECTIONS_V4, CONNECTIONS_V6, HALF_OPEN_V4, HALF_OPEN_V6},
 };
 
 pub trait Family: parse::Family + Inner + Outer + Reply + Readdress {
@@ -26,9 +26,16 @@ pub trait Family: parse::Family + Inner + Outer + Reply + Readdress {
     const ICMP_ERROR: u32 = stage::ICMP_ERROR_V4 + Self::NUMBER as u32;
     const ENCAPSULATE: u32 = stage::ENCAPSULATE_V4 + Self::NUMBER as u32;
     const FOLLOW: u32 = stage::FOLLOW_V4 + Self::NUMBER as u32;
+    const ARRIVE: u32 = stage::ARRIVE_V4 + Self::NUMBER as u32;
+    const OVER: u32 = stage::OVER_V4 + Self::NUMBER as u32;
+    const MAKE_ROOM: u32 = stage::MAKE_ROOM_V4 + Self::NUMBER as u32;
+    const CONNECT: u32 = stage::CONNECT_V4 + Self::NUMBER as u32;
+    const STATELESS: u32 = stage::STATELESS_V4 + Self::NUMBER as u32;
+    const RESET: u32 = stage::RESET_V4 + Self::NUMBER as u32;
     const TUNNEL_ERROR: u32 = stage::TUNNEL_ERROR_V4 + Self::NUMBER as u32;
 
     fn connections() -> &'static HashMap<Self::Key, Connection>;
+    fn half_open() -> &'static Array<Self::Key>;
 }
 
 impl Family for V4 {
@@ -39,6 +46,11 @@ impl Family for V4 {
     fn connections() -> &'static HashMap<FlowKeyV4, Connection> {
         &CONNECTIONS_V4
     }
+
+    #[inline(always)]
+    fn half_open() -> &'static Array<FlowKeyV4> {
+        &HALF_OPEN_V4
+    }
 }
 
 impl Family for V6 {
@@ -48,5 +60,10 @@ impl Family for V6 {
     #[inline(always)]
     fn connections() -> &'static HashMap<FlowKeyV6, Connection> {
         &CONNECTIONS_V6
+    }
+
+    #[inline(always)]
+    fn half_open() -> &'static Array<FlowKeyV6> {
+        &HALF_OPEN_V6
     }
 }

@@ -38,8 +38,10 @@ pub fn run<F: Family>(packet: &Packet) -> u32 {
     let Some(flow) = flow::<F>(packet, &scratch.follow, scratch.follower) else {
         return stats::drop_packet(inconsistent);
     };
-    let Found::Live(entry) = connection::find::<F>(&flow) else {
-        return stats::drop_packet(DropReason::FragmentConnectionGone);
+    let entry = match connection::find::<F>(&flow) {
+        Found::Live(entry) => entry,
+        Found::Over(over) => return over.verdict::<F>(packet),
+        Found::Nothing => return stats::drop_packet(DropReason::FragmentConnectionGone),
     };
     if scratch.follower != follower::MESSAGE {
         connection::see(entry, &flow);

@@ -4,7 +4,7 @@
 
 use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use lb_common::{
-    abi::follower,
+    abi::{follower, settings_flag},
     addr::{Addr, Be16},
     flow::{Endpoint, FlowKey as _},
     fragment::{FragmentKey, FragmentVerdict, verdict},
@@ -15,12 +15,14 @@ use lb_common::{
 };
 
 use crate::{
+    arrive,
     connection::{self, Found},
     family::Family,
     follow,
     maps::{ADDRESSES, FRAGMENTS},
+    one_packet,
     packet::Packet,
-    route, service,
+    service::{self, Part as Arrival},
     stage::now_ns,
     stats,
 };
@@ -43,18 +45,21 @@ pub fn run<F: Family>(packet: &Packet) -> u32 {
             remember(&key, &flow, verdict::FORWARD);
             return follow::go::<F>(packet, &flow.key, follower::FIRST_FRAGMENT);
         }
-        Found::Ending => return stats::drop_packet(DropReason::Inconsistent),
+        Found::Over(over) => return over.verdict::<F>(packet),
         Found::Nothing => {}
     }
     // Before the tail call, which does not come back; a scheduler's pick brings
     // the packet here again, with a connection. Without a pick it is dropped,
     // and the others with it.
-    if service::find(&flow).is_some() && service::may_create(&flow) {
+    if service::find(&flow).is_some() && service::part(&flow) == Arrival::Beginning {
+        let _ = FRAGMENTS.remove(key);
+    } else if one_packet::is_reply(&flow) {
+        // Nothing leads the others to the client: they are dropped.
         let _ = FRAGMENTS.remove(key);
     } else if is_watched(&key, datagram.protocol) {
         remember(&key, &flow, verdict::PASS);
     }
-    route::arrive(packet, &flow)
+    arrive::go(packet, &flow)
 }
 
 #[inline(always)]
@@ -118,6 +123,8 @@ fn is_fresh(first: &FragmentVerdict) -> bool {
 #[inline(always)]
 fn is_watched(fragment: &FragmentKey, protocol: u8) -> bool {
     is_known(fragment.destination, protocol, role::SERVICE)
+        || (service::settings(settings_flag::MARKS)
+            && service::marks(protocol, fragment.destination).is_some())
         || is_known(fragment.source, protocol, role::NAT_REAL)
 }
 

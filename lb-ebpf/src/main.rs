@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! director ─ link ─ parse ─ connection ──hit──────────────── forward ─ transmit
-//!                     │         └─miss─ service ─ schedule ─ connect ┐     └ vlan
-//!                     │                   └─ none: XDP_PASS          │
-//!                     ├ fragment    ports for those that have none   │
+//!                     │         └─miss─ arrive ─ schedule ─ connect ┐      └ vlan
+//!                     │      service, admission,  └ stateless       │
+//!                     │       persistence            (no entry)     │
+//!                     ├ fragment    ports for those that have none  │
 //!                     └ icmp_error  about packets of connections  director
 //! ```
 //!
@@ -18,27 +19,37 @@
 #![expect(internal_features, reason = "atomics: see verifier.rs")]
 #![feature(core_intrinsics, asm_experimental_arch)]
 
+mod admission;
+mod arrive;
 mod connect;
 mod connection;
 mod family;
+mod fill;
 mod follow;
 mod forward;
 mod fragment;
+mod half_open;
 mod icmp_error;
 mod icmp_reply;
 mod link;
+mod load;
 mod maps;
+mod one_packet;
 mod packet;
+mod persistence;
+mod reset;
 mod route;
 mod schedule;
 mod service;
 mod stage;
+mod stateless;
 mod stats;
 mod sweep;
 mod transmit;
 mod tunnel_error;
 mod verifier;
 mod vlan;
+mod walk;
 
 use aya_ebpf::{bindings::xdp_action::XDP_PASS, macros::xdp, programs::XdpContext};
 use lb_common::{
@@ -128,6 +139,56 @@ pub fn schedule_wrr(context: XdpContext) -> u32 {
 }
 
 #[xdp(frags)]
+pub fn arrive_v4(context: XdpContext) -> u32 {
+    stage::with(context, arrive::run::<V4>)
+}
+
+#[xdp(frags)]
+pub fn arrive_v6(context: XdpContext) -> u32 {
+    stage::with(context, arrive::run::<V6>)
+}
+
+#[xdp(frags)]
+pub fn stateless_v4(context: XdpContext) -> u32 {
+    stage::with(context, stateless::run::<V4>)
+}
+
+#[xdp(frags)]
+pub fn stateless_v6(context: XdpContext) -> u32 {
+    stage::with(context, stateless::run::<V6>)
+}
+
+#[xdp(frags)]
+pub fn reset_v4(context: XdpContext) -> u32 {
+    stage::with(context, reset::run::<V4>)
+}
+
+#[xdp(frags)]
+pub fn reset_v6(context: XdpContext) -> u32 {
+    stage::with(context, reset::run::<V6>)
+}
+
+#[xdp(frags)]
+pub fn over_v4(context: XdpContext) -> u32 {
+    stage::with(context, connection::run::<V4>)
+}
+
+#[xdp(frags)]
+pub fn over_v6(context: XdpContext) -> u32 {
+    stage::with(context, connection::run::<V6>)
+}
+
+#[xdp(frags)]
+pub fn make_room_v4(context: XdpContext) -> u32 {
+    half_open::make_room::<V4>(&Packet::new(context))
+}
+
+#[xdp(frags)]
+pub fn make_room_v6(context: XdpContext) -> u32 {
+    half_open::make_room::<V6>(&Packet::new(context))
+}
+
+#[xdp(frags)]
 pub fn connect_v4(context: XdpContext) -> u32 {
     stage::with(context, connect::run::<V4>)
 }
@@ -160,6 +221,49 @@ pub fn sweep_v4(context: XdpContext) -> u32 {
 #[xdp(frags)]
 pub fn sweep_v6(context: XdpContext) -> u32 {
     sweep::run::<V6>(&Packet::new(context))
+}
+
+#[xdp(frags)]
+pub fn sweep_templates(context: XdpContext) -> u32 {
+    sweep::templates(&Packet::new(context))
+}
+
+#[xdp(frags)]
+pub fn repair(context: XdpContext) -> u32 {
+    sweep::repair(&Packet::new(context))
+}
+
+/// An iterator over `CONNECTIONS_V4`.
+///
+/// # Safety
+/// For the kernel alone, on this table.
+#[unsafe(link_section = "iter/walk_v4")]
+#[unsafe(no_mangle)]
+pub unsafe fn walk_v4(element: *const walk::Element) -> i32 {
+    // SAFETY: the daemon makes iterators over this table alone.
+    unsafe { walk::connection::<V4>(element) }
+}
+
+/// An iterator over `CONNECTIONS_V6`.
+///
+/// # Safety
+/// As above.
+#[unsafe(link_section = "iter/walk_v6")]
+#[unsafe(no_mangle)]
+pub unsafe fn walk_v6(element: *const walk::Element) -> i32 {
+    // SAFETY: as above.
+    unsafe { walk::connection::<V6>(element) }
+}
+
+/// An iterator over `TEMPLATES`.
+///
+/// # Safety
+/// As above.
+#[unsafe(link_section = "iter/walk_templates")]
+#[unsafe(no_mangle)]
+pub unsafe fn walk_templates(element: *const walk::Element) -> i32 {
+    // SAFETY: as above.
+    unsafe { walk::template(element) }
 }
 
 /// The helpers are for programs under a GPL-compatible licence.

@@ -3,19 +3,24 @@
 //! `[capacity]`. All are pinned by name under `<pin_dir>/v<ABI>`.
 
 use aya_ebpf::{
-    bindings::BPF_F_NO_PREALLOC,
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     macros::map,
-    maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use lb_common::{
     abi::{Scratch, Settings, stage},
+    addr::Addr,
     connection::Connection,
+    defence::TableState,
+    firewall_mark::{MarkKey, MarkPorts},
     flow::{FlowKeyV4, FlowKeyV6},
     fragment::{FragmentKey, FragmentVerdict},
-    limits::FRAGMENTED_DATAGRAMS,
-    real::{Egress, NextHop, Pool, RealCounts, RealServer},
-    service::{AddressKey, Plan, ServiceKey},
+    limits::{ACCESS_PREFIXES, FRAGMENTED_DATAGRAMS, LIMITED_SOURCES, WALK_PAUSE_BYTES},
+    persistence::{Template, TemplateKey},
+    real::{Egress, Live, NextHop, Pool, RealCounts, RealServer},
+    service::{AddressKey, Plan, Policy, ReplyEnd, ServiceKey},
     stats::RealStats,
+    sweep::Pace,
     verdict::DROP_SLOTS,
 };
 
@@ -28,6 +33,38 @@ pub static CONNECTIONS_V4: HashMap<FlowKeyV4, Connection> = HashMap::pinned(1024
 
 #[map]
 pub static CONNECTIONS_V6: HashMap<FlowKeyV6, Connection> = HashMap::pinned(1024, 0);
+
+/// Index 0: IPv4's table, 1: IPv6's → its fill, and what is done about it.
+#[map]
+pub static TABLE_STATES: Array<TableState> = Array::pinned(2, 0);
+
+/// Connections by nat that may still be half-open, of which some make room for
+/// others when the table is nearly full. Any place may hold an old key.
+#[map]
+pub static HALF_OPEN_V4: Array<FlowKeyV4> = Array::pinned(64, 0);
+
+#[map]
+pub static HALF_OPEN_V6: Array<FlowKeyV6> = Array::pinned(64, 0);
+
+/// Client's network and service → real.
+#[map]
+pub static TEMPLATES: HashMap<TemplateKey, Template> = HashMap::pinned(64, 0);
+
+/// Client's network → 1: may not make connections.
+#[map]
+pub static DENY: LpmTrie<Addr, u32> = LpmTrie::pinned(ACCESS_PREFIXES, 0);
+
+/// Client's network → 1: may make connections, and nobody else.
+#[map]
+pub static ALLOW: LpmTrie<Addr, u32> = LpmTrie::pinned(ACCESS_PREFIXES, 0);
+
+/// Client's network → until when its new connections are paid for, ns.
+#[map]
+pub static SOURCE_RATES: LruHashMap<Addr, u64> = LruHashMap::pinned(LIMITED_SOURCES, 0);
+
+/// Service slot → the same of all its new connections.
+#[map]
+pub static SERVICE_RATES: Array<u64> = Array::pinned(64, 0);
 
 /// Fragmented datagram → where its fragments go.
 #[map]
@@ -50,6 +87,18 @@ pub static PORTS: HashMap<u32, Egress> = HashMap::pinned(1024, 0);
 #[map]
 pub static SERVICES: HashMap<ServiceKey, u32> = HashMap::pinned(64, 0);
 
+/// Protocol and destination's network → services by port.
+#[map]
+pub static MARKS: LpmTrie<MarkKey, MarkPorts> = LpmTrie::pinned(64, 0);
+
+/// Service slot → what holds for its new connections.
+#[map]
+pub static POLICIES: Array<Policy> = Array::pinned(64, 0);
+
+/// Real of a one-packet service under nat → the service's address and port.
+#[map]
+pub static ONE_PACKET_REALS: HashMap<ReplyEnd, ReplyEnd> = HashMap::pinned(64, 0);
+
 /// Service slot → slot of the plan in force.
 #[map]
 pub static CURRENT_PLANS: Array<u64> = Array::pinned(64, 0);
@@ -71,9 +120,22 @@ pub static PLAN_WORDS: Array<u32> = Array::pinned(1024, 0);
 #[map]
 pub static REALS: Array<RealServer> = Array::pinned(64, 0);
 
-/// Real slot → live connections.
+/// Real slot → live connections. The daemon reads it as memory.
 #[map]
-pub static REAL_COUNTS: Array<RealCounts> = Array::pinned(64, 0);
+pub static REAL_COUNTS: Array<RealCounts> = Array::pinned(64, BPF_F_MMAPABLE);
+
+/// Real slot → entries that a walk has met. The daemon reads and clears it as
+/// memory.
+#[map]
+pub static LIVE: Array<Live> = Array::pinned(64, BPF_F_MMAPABLE);
+
+/// Where a walk stands.
+#[map]
+pub static PACE: Array<Pace> = Array::pinned(1, 0);
+
+/// What a walk writes to let its reader go: nothing, and much of it.
+#[map]
+pub static PAUSE: Array<[u8; WALK_PAUSE_BYTES]> = Array::pinned(1, 0);
 
 /// Real slot → counters.
 #[map]

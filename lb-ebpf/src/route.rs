@@ -3,17 +3,17 @@
 
 use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use lb_common::{
-    parse::{self, Flow, Frame as _, Part},
-    verdict::DropReason,
+    parse::{self, Frame as _, Part},
     wire::icmp::Icmp,
 };
 
 use crate::{
+    arrive,
     connection::{self, Found},
     family::Family,
     forward,
     packet::Packet,
-    service, stage, stats,
+    stage,
 };
 
 /// A family's packet from its network header on.
@@ -33,28 +33,9 @@ pub fn run<F: Family>(packet: &Packet) -> u32 {
     };
     match connection::find::<F>(&flow) {
         Found::Live(entry) => forward::run(packet, &flow, entry),
-        Found::Ending => stats::drop_packet(DropReason::Inconsistent),
-        Found::Nothing => arrive(packet, &flow),
+        Found::Over(over) => over.verdict::<F>(packet),
+        Found::Nothing => arrive::go(packet, &flow),
     }
-}
-
-/// A packet without a connection: to the scheduler of its service, if it may
-/// begin one.
-#[inline(always)]
-pub fn arrive<F: Family>(packet: &Packet, flow: &Flow<F>) -> u32 {
-    let Some(service) = service::find(flow) else {
-        return XDP_PASS;
-    };
-    if !service::may_create(flow) {
-        return XDP_PASS;
-    }
-    let Some(scratch) = stage::scratch() else {
-        return stats::drop_packet(DropReason::Inconsistent);
-    };
-    scratch.service = service.service;
-    scratch.plan = service.plan;
-    scratch.family = F::NUMBER;
-    stage::go(packet, service.scheduler)
 }
 
 /// Errors may be about a packet of a connection; all else is the kernel's.

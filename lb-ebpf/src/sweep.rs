@@ -1,35 +1,39 @@
-//! Ends idle connections. The daemon walks the table with batched look-ups
-//! and hands the keys that look idle to this program, as the "packet" of a
-//! `BPF_PROG_TEST_RUN`. The decision is made here, next to the packets: an
+//! Ends idle connections. The daemon has the keys that look idle from [`walk`]
+//! and hands them to this program, as the "packet" of a `BPF_PROG_TEST_RUN`. The
+//! decision is made here, next to the packets: an
 //! entry that a packet reached meanwhile stays.
 //!
 //! The packet is a [`Header`] and up to [`SWEEP_BATCH`] keys; the return value
-//! is the number of connections ended. A run takes microseconds.
+//! is the number of connections ended. A run takes microseconds. Templates and
+//! counts are corrected likewise.
+//!
+//! [`walk`]: crate::walk
 
 use core::ffi::c_void;
 
 use aya_ebpf::{bindings::xdp_md, helpers::bpf_loop, programs::XdpContext};
 use lb_common::{
-    connection::{Connection, ForwardingMethod, direction, is_idle},
+    connection::{Connection, ForwardingMethod, direction, is_idle, mark},
+    connection_state::{ConnectionState, is_half_open_number},
     flow::FlowKey as _,
     limits::SWEEP_BATCH,
     parse::Frame as _,
-    sweep::{Header, mode},
+    persistence::TemplateKey,
+    sweep::{Header, Repair, mode},
 };
 
 use crate::{
-    connection::{CLAIMED, remove},
+    connection::{cut, doom, remove},
     family::Family,
+    fill, load,
     maps::SETTINGS,
     packet::Packet,
+    persistence,
     stage::now_ns,
 };
 
 /// Seconds after which nobody can still be deleting a claimed entry.
 const CLAIM_REST_S: u32 = 5;
-
-/// Of the states that have a timeout.
-const STATE_MASK: u32 = 0x1f;
 
 /// What the turns of the loop share.
 struct Round {
@@ -42,6 +46,25 @@ struct Round {
 
 #[inline(always)]
 pub fn run<F: Family>(packet: &Packet) -> u32 {
+    each(packet, turn::<F> as *mut c_void)
+}
+
+/// Ends persistence templates; the keys are [`TemplateKey`]s.
+#[inline(always)]
+pub fn templates(packet: &Packet) -> u32 {
+    each(packet, template as *mut c_void)
+}
+
+/// Corrects counts: the keys are [`Repair`]s.
+#[inline(always)]
+pub fn repair(packet: &Packet) -> u32 {
+    each(packet, repair_one as *mut c_void)
+}
+
+/// Runs `turn` for each key of the packet. A loop of the kernel's: unrolled,
+/// this would be the verifier's longest walk by far.
+#[inline(always)]
+fn each(packet: &Packet, turn: *mut c_void) -> u32 {
     let Some(header) = packet.at::<Header>(0) else {
         return 0;
     };
@@ -54,41 +77,71 @@ pub fn run<F: Family>(packet: &Packet) -> u32 {
         ended: 0,
         mode: header.mode,
     };
-    // A loop of the kernel's: unrolled, this would be the verifier's longest
-    // walk by far.
     // SAFETY: the callback has the form that the helper asks for, and `round`
     // outlives the call.
-    unsafe {
-        bpf_loop(
-            SWEEP_BATCH as u32,
-            turn::<F> as *mut c_void,
-            (&raw mut round).cast(),
-            0,
-        );
-    }
+    unsafe { bpf_loop(SWEEP_BATCH as u32, turn, (&raw mut round).cast(), 0) };
     round.ended
+}
+
+impl Round {
+    /// The key at an index, if there is one.
+    #[inline(always)]
+    fn key<K: Copy>(&self, index: u32) -> Option<K> {
+        let packet = Packet::new(XdpContext::new(self.context));
+        let index = index as usize & (SWEEP_BATCH - 1);
+        if index as u32 >= self.count {
+            return None;
+        }
+        let key = packet.at::<K>(size_of::<Header>() + index * size_of::<K>())?;
+        // SAFETY: `at` checked the bounds; keys are plain data.
+        Some(unsafe { key.read_unaligned() })
+    }
 }
 
 /// One key; 1 ends the loop.
 extern "C" fn turn<F: Family>(index: u32, round: *mut Round) -> i64 {
-    // SAFETY: the helper passes on what `run` gave it.
+    // SAFETY: the helper passes on what `each` gave it.
     let round = unsafe { &mut *round };
-    let packet = Packet::new(XdpContext::new(round.context));
-    let index = index as usize & (SWEEP_BATCH - 1);
-    if index as u32 >= round.count {
-        return 1;
-    }
-    let offset = size_of::<Header>() + index * size_of::<F::Key>();
-    let Some(key) = packet.at::<F::Key>(offset) else {
+    let Some(key) = round.key::<F::Key>(index) else {
         return 1;
     };
-    // SAFETY: `at` checked the bounds; the key is plain data.
-    let key = unsafe { key.read_unaligned() };
     round.ended += u32::from(end::<F>(&key, round.mode, round.now_ns));
     0
 }
 
-/// Ends the connection with this entry if it is idle, or in any case.
+extern "C" fn template(index: u32, round: *mut Round) -> i64 {
+    // SAFETY: as in `turn`.
+    let round = unsafe { &mut *round };
+    let Some(key) = round.key::<TemplateKey>(index) else {
+        return 1;
+    };
+    let in_any_case = round.mode == mode::ALL;
+    round.ended += u32::from(persistence::end(&key, round.now_ns, in_any_case));
+    0
+}
+
+extern "C" fn repair_one(index: u32, round: *mut Round) -> i64 {
+    // SAFETY: as in `turn`.
+    let round = unsafe { &mut *round };
+    let Some(repair) = round.key::<Repair>(index) else {
+        return 1;
+    };
+    if round.mode == mode::FILL {
+        let family = (repair.real & 1) as u8;
+        fill::put(family, repair.active);
+        fill::judge(family);
+        return 0;
+    }
+    load::repair(
+        repair.real,
+        repair.active,
+        repair.inactive,
+        repair.persistent,
+    );
+    0
+}
+
+/// Does to the connection with this entry what the mode says.
 #[inline(always)]
 fn end<F: Family>(key: &F::Key, how: u8, now: u64) -> bool {
     let Some(entry) = F::connections().get_ptr_mut(key) else {
@@ -113,22 +166,39 @@ fn end<F: Family>(key: &F::Key, how: u8, now: u64) -> bool {
             && is_orphan
             && (how == mode::ALL || idle(connection, connection, connection.state, now))
         {
-            let _ = F::connections().remove(key);
+            delete::<F>(key);
         }
         return false;
     }
     // A claim lasts for the nanoseconds of a deletion; one that has stood for
     // seconds is left over from a race, and would never end.
-    if connection.state == CLAIMED {
+    if connection.state == mark::CLAIMED {
         if connection.owner == key.tag() && is_idle(now, connection.last_seen_ns, CLAIM_REST_S) {
-            let _ = F::connections().remove(key);
+            delete::<F>(key);
         }
         return false;
     }
+    match how {
+        mode::CUT => return cut::<F>(key, entry),
+        mode::DOOM => return doom(entry),
+        _ => {}
+    }
     // SAFETY: as above.
     let partner = partner.map_or(connection, |partner| unsafe { &*partner });
-    let may_go = |state| how != mode::IDLE || idle(connection, partner, state, now);
-    may_go(connection.state) && remove::<F>(key, entry, may_go)
+    let may_go = |state| match how {
+        mode::ALL => true,
+        mode::HALF_OPEN => is_half_open_number(state),
+        _ => idle(connection, partner, state, now),
+    };
+    may_go(connection.state & ConnectionState::MASK) && remove::<F>(key, entry, may_go)
+}
+
+/// Deletes an entry that no counts know of.
+#[inline(always)]
+fn delete<F: Family>(key: &F::Key) {
+    if F::connections().remove(key).is_ok() {
+        fill::took(F::NUMBER, 1);
+    }
 }
 
 /// Whether neither half has been used for the timeout of the state.
@@ -137,6 +207,6 @@ fn idle(connection: &Connection, partner: &Connection, state: u32, now: u64) -> 
     let Some(settings) = SETTINGS.get(0) else {
         return false;
     };
-    let timeout = settings.timeouts_s[(state & STATE_MASK) as usize];
+    let timeout = settings.timeouts_s[(state & ConnectionState::MASK) as usize];
     is_idle(now, connection.last_seen_ns, timeout) && is_idle(now, partner.last_seen_ns, timeout)
 }

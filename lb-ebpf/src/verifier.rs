@@ -1,6 +1,11 @@
 //! Work-arounds for the compiler and the verifier, each written once.
 
-use core::intrinsics::{AtomicOrdering::AcqRel, atomic_cxchg, atomic_xadd};
+use core::{
+    ffi::c_void,
+    intrinsics::{AtomicOrdering::AcqRel, atomic_cxchg, atomic_xadd},
+};
+
+use aya_ebpf::helpers::bpf_loop;
 
 /// Adds to a map value atomically and returns the value before.
 ///
@@ -40,6 +45,30 @@ pub unsafe fn compare_and_swap_u32(value: *mut u32, old: u32, new: u32) -> bool 
         )
         .1
     }
+}
+
+/// As [`compare_and_swap_u32`], 64 bits.
+///
+/// # Safety
+/// `value` points into a map value and is aligned.
+#[inline(always)]
+pub unsafe fn compare_and_swap_u64(value: *mut u64, old: u64, new: u64) -> bool {
+    // SAFETY: the caller's.
+    unsafe {
+        atomic_cxchg::<u64, { AcqRel }, { core::intrinsics::AtomicOrdering::Acquire }>(
+            value, old, new,
+        )
+        .1
+    }
+}
+
+/// Runs `f` once on `value`, as a loop of the kernel's with one turn: to the
+/// verifier what comes after it is one path, not one for each way through `f`.
+#[inline(always)]
+pub fn apart<T>(f: extern "C" fn(u32, *mut T) -> i64, value: &mut T) {
+    // SAFETY: the callback has the form that the helper asks for, and `value`
+    // outlives the call.
+    unsafe { bpf_loop(1, f as *mut c_void, core::ptr::from_mut(value).cast(), 0) };
 }
 
 /// The same number, worked out by here. Where addresses of 16 bytes are summed

@@ -10,17 +10,18 @@ use aya::{
     programs::{ProgramFd, TestRun as _, TestRunOptions, Xdp},
 };
 use lb_common::{
-    abi::{Settings, program},
-    addr::{Addr, Be32},
+    abi::program,
     bench::Template,
     connection::Connection,
     flow::FlowKeyV4,
     real::{Egress, NextHop},
-    tcp_state::ConnectionState,
 };
 use lb_daemon::{
-    config::model::{Capacity, ForwardingMethod, Real, RealId, Scheduler, Service, Tunnel, Weight},
-    dataplane::{Loaded, Programs, Sizes, object, pinned::PinDir},
+    config::model::{
+        self, Capacity, Defence, ForwardingMethod, Real, RealId, Scheduler, Service, Strategy,
+        Timeouts, TunnelSources,
+    },
+    dataplane::{Loaded, Programs, Sizes, object, pinned::PinDir, sweep::Walked},
     reconcile::Reconciler,
 };
 use lb_tests::scratch::Scratch;
@@ -29,6 +30,7 @@ use nix::sched::{CloneFlags, unshare};
 use crate::{
     Options,
     packets::{self, Kind, PORT, REAL, VIP, frame, template},
+    walk::{self, Walk},
 };
 
 pub(crate) const XDP_PASS: u32 = 2;
@@ -62,6 +64,7 @@ pub(crate) struct Bench {
     programs: Programs,
     reconciler: RefCell<Reconciler>,
     connections: RefCell<aya::maps::HashMap<MapData, FlowKeyV4, Connection>>,
+    walked: RefCell<Option<Walked>>,
     _pins: PinDir,
     _scratch: Scratch,
 }
@@ -77,30 +80,33 @@ impl Bench {
             services: 64,
             reals: 1024,
             connections: CONNECTIONS,
+            persistence: CONNECTIONS,
         });
         let Loaded {
             mut programs,
             tables,
             connections_v4,
+            walked,
             ..
         } = Programs::load(&pins, &sizes)?;
         programs.set_stages()?;
         let mut reconciler = Reconciler::new(tables, sizes)?;
-        let mut timeouts_s = [0; 32];
-        for state in ConnectionState::ALL {
-            timeouts_s[state as usize] = state.default_timeout_s();
-        }
-        let settings = Settings {
-            timeouts_s,
-            flags: 0,
+        let options = model::Options {
+            sloppy_tcp: false,
+            expire_nodest: false,
+            expire_quiescent: false,
+            reuse_fin_wait: false,
             icmp_rate: 1000,
-            tunnel_source_v4: Be32::default(),
-            tunnel_prefix_v4: 0,
-            tunnel_prefix_v6: 0,
-            pad: [0; 2],
-            tunnel_source_v6: Addr::UNSPECIFIED,
+            tunnel_sources: TunnelSources::default(),
         };
-        reconciler.tables_mut().set_settings(settings)?;
+        // A table that fills is no attack here.
+        let defence = Defence {
+            drop_entry: Strategy::Off,
+            drop_packet: Strategy::Off,
+            stateless: Strategy::Off,
+            ..Defence::default()
+        };
+        reconciler.set_policy(&options, &defence, &Timeouts::default())?;
 
         let mut wrapper = aya::EbpfLoader::new().load(object::BENCH)?;
         for (_, program) in wrapper.programs_mut() {
@@ -119,6 +125,7 @@ impl Bench {
             programs,
             reconciler: RefCell::new(reconciler),
             connections: RefCell::new(connections),
+            walked: RefCell::new(Some(walked)),
             _pins: pins,
             _scratch: scratch,
         })
@@ -130,20 +137,11 @@ impl Bench {
             address: IpAddr::V4(REAL),
             port: PORT,
         };
+        let id = format!("tcp:{VIP}:{PORT}").parse();
         let service = Service {
-            id: format!("tcp:{VIP}:{PORT}")
-                .parse()
-                .map_err(anyhow::Error::msg)?,
-            name: None,
-            scheduler: Scheduler::Rr,
             forward,
-            masquerade: Vec::new(),
-            reals: vec![Real {
-                id: real,
-                weight: Weight::ONE,
-                forward,
-                tunnel: Tunnel::default(),
-            }],
+            reals: vec![Real::new(real, forward)],
+            ..Service::new(id.map_err(anyhow::Error::msg)?, Scheduler::Rr)
         };
         let hop = NextHop {
             destination_mac: [2, 0, 0, 0, 0, 3],
@@ -170,6 +168,21 @@ impl Bench {
             connections.remove(&key)?;
         }
         Ok(())
+    }
+
+    /// The sweep over 2^20 connections, and the memory of the table.
+    pub(crate) fn walk(&self) -> Result<Walk> {
+        const FLOWS: u32 = 1 << 20;
+        self.set_method(ForwardingMethod::Dr)?;
+        self.clear()?;
+        let expect = Expect {
+            verdict: XDP_TX,
+            bytes: 0,
+        };
+        self.run(Kind::Syn, FLOWS, FLOWS, expect)?;
+        self.run(Kind::Established, FLOWS, FLOWS, expect)?;
+        let walked = self.walked.borrow_mut().take();
+        walk::measure(walked.context("the walk was measured before")?, CONNECTIONS)
     }
 
     pub(crate) fn transmit(&self, options: &Options) -> Result<f64> {

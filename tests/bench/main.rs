@@ -10,11 +10,13 @@
 //! Cases: `{dr,nat,tun}_established_v4`, `nat_back_v4` (from the real to the
 //! client), `{dr,nat,tun}_new_rr_v4` (the table fills from empty), and
 //! `not_ours_v4`, each at 1 to 2^20 flows (new ones from 2^16: one is no measure); `reference` is the least that an
-//! established packet costs, and the unit of the ratios.
+//! established packet costs, and the unit of the ratios. `walk` is the sweep over
+//! 2^20 connections.
 
 mod fixture;
 mod packets;
 mod report;
+mod walk;
 
 use anyhow::{Context as _, Result};
 use lb_daemon::config::model::ForwardingMethod;
@@ -64,6 +66,9 @@ fn main() -> Result<()> {
         }
     }
     report.print(reference - base, &bench.verified_instructions());
+    if options.wants("walk") {
+        bench.walk()?.print();
+    }
     if let Some(path) = &options.json {
         report.write_json(path, reference - base)?;
     }
@@ -188,10 +193,10 @@ impl Options {
             }
         }
         for name in &options.cases {
-            let known = CASES.iter().any(|case| case.name == name);
+            let known = name == "walk" || CASES.iter().any(|case| case.name == name);
             anyhow::ensure!(
                 known,
-                "no case {name}; cases: {}",
+                "no case {name}; cases: walk {}",
                 CASES.map(|case| case.name).join(" ")
             );
         }

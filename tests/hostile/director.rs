@@ -6,19 +6,20 @@ use std::{collections::BTreeMap, net::IpAddr, time::Instant};
 use aya::{
     Pod,
     maps::{HashMap, Map, MapData, ProgramArray},
+    programs::{TestRun as _, TestRunOptions},
 };
 use lb_common::{
-    abi::{Settings, map, program, settings_flag},
+    abi::{map, program},
     addr::{Addr, Be16},
     connection::Connection,
     flow::{FlowKeyV4, FlowKeyV6},
+    limits::SWEEP_BATCH,
     real::{self, Egress, NextHop, VlanTag},
-    tcp_state::ConnectionState,
 };
 use lb_daemon::{
     config::{
         file,
-        model::{Capacity, RealId, ServiceId},
+        model::{Capacity, Defence, Options, RealId, ServiceId, Strategy, Timeouts, TunnelSources},
     },
     dataplane::{Loaded, Programs, pinned::PinDir},
     reconcile::Reconciler,
@@ -58,6 +59,7 @@ impl Director {
             services: 32,
             reals: 128,
             connections,
+            persistence: connections,
         };
         let sizes = capacity.into();
         let loaded = Programs::load(&pins, &sizes).unwrap();
@@ -83,9 +85,38 @@ impl Director {
 
     /// Configures a method's services, and how their reals are reached.
     pub fn enter(&mut self, method: Method, wires: Wires) {
-        let settings = settings(method.spreads_sources());
-        self.reconciler.tables_mut().set_settings(settings).unwrap();
+        self.set_policy(&options(method.spreads_sources()), &defenceless());
         self.configure(&method.configuration(), wires);
+    }
+
+    /// With another defence.
+    pub fn defend(&mut self, defence: &Defence) {
+        self.set_policy(&options(false), defence);
+    }
+
+    fn set_policy(&mut self, options: &Options, defence: &Defence) {
+        self.reconciler
+            .set_policy(options, defence, &Timeouts::default())
+            .unwrap();
+    }
+
+    /// Runs the sweep of IPv4 on every connection, in a mode.
+    pub fn sweep_v4(&mut self, mode: u8) {
+        let keys: Vec<FlowKeyV4> = self.connections_v4.keys().map(Result::unwrap).collect();
+        for keys in keys.chunks(SWEEP_BATCH) {
+            let mut input = vec![keys.len() as u8, mode];
+            input.resize(16, 0);
+            for key in keys {
+                // SAFETY: plain data.
+                input.extend(unsafe { std::mem::transmute::<FlowKeyV4, [u8; 16]>(*key) });
+            }
+            let options = TestRunOptions {
+                data_in: Some(&input),
+                ..TestRunOptions::default()
+            };
+            let sweep = self.programs.xdp(program::SWEEP_V4).unwrap();
+            sweep.test_run(options).unwrap();
+        }
     }
 
     /// Configures the services of `lbd.toml`, and how their reals are reached.
@@ -214,22 +245,35 @@ fn empty<K: Pod>(table: &mut HashMap<MapData, K, Connection>) {
     }
 }
 
-/// IPVS's timeouts, and no limit to ICMP messages.
-fn settings(spreads_sources: bool) -> Settings {
-    let [(v4, v4_length), (v6, v6_length)] = FAMILIES.map(tunnel_sources);
-    let flags = settings_flag::TUNNEL_SOURCES_V4 | settings_flag::TUNNEL_SOURCES_V6;
-    let mut settings = Settings {
-        timeouts_s: [0; 32],
-        flags: if spreads_sources { flags } else { 0 },
-        icmp_rate: u32::MAX,
-        tunnel_source_v4: Addr::from(v4).v4(),
-        tunnel_prefix_v4: v4_length,
-        tunnel_prefix_v6: v6_length,
-        pad: [0; 2],
-        tunnel_source_v6: Addr::from(v6),
-    };
-    for state in ConnectionState::ALL {
-        settings.timeouts_s[state as usize] = state.default_timeout_s();
+/// The tables are emptied past the programs, which go on counting.
+pub fn defenceless() -> Defence {
+    Defence {
+        drop_entry: Strategy::Off,
+        drop_packet: Strategy::Off,
+        stateless: Strategy::Off,
+        ..Defence::default()
     }
-    settings
+}
+
+/// No limit to ICMP messages.
+fn options(spreads_sources: bool) -> Options {
+    let [(v4, v4_length), (v6, v6_length)] = FAMILIES.map(tunnel_sources);
+    let mut tunnel_sources = TunnelSources::default();
+    if spreads_sources {
+        let (IpAddr::V4(v4), IpAddr::V6(v6)) = (v4, v6) else {
+            panic!("{v4} {v6}");
+        };
+        tunnel_sources = TunnelSources {
+            v4: Some((v4, v4_length)),
+            v6: Some((v6, v6_length)),
+        };
+    }
+    Options {
+        sloppy_tcp: false,
+        expire_nodest: false,
+        expire_quiescent: false,
+        reuse_fin_wait: false,
+        icmp_rate: u32::MAX,
+        tunnel_sources,
+    }
 }

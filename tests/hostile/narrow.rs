@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use lb_common::{abi::stage, verdict::DropReason};
+use lb_common::{abi::stage, sweep::mode, verdict::DropReason};
+use lb_daemon::config::model::{Defence, SourceLimit, Strategy};
 
 use crate::{
-    director::{CONNECTIONS, Director},
+    director::{CONNECTIONS, Director, defenceless},
     draft::{Draft, Fragment, Header, IPV4, number},
     generate::{Generator, Side},
     method::{Encapsulation, Method},
@@ -56,6 +57,9 @@ pub fn provoke(wires: Wires) -> (BTreeMap<&'static str, u64>, Option<DropReason>
     let out_of_reach = no_headroom(&mut director, wires, &few[0]);
     crate::add(&mut drops, &director.drops());
 
+    refused(&mut director, wires, few);
+    crate::add(&mut drops, &director.drops());
+
     let mut director = Director::open(CONNECTIONS);
     director.set_services(&Method::Dr.configuration());
     run(&mut director, wires, few);
@@ -68,6 +72,64 @@ pub fn provoke(wires: Wires) -> (BTreeMap<&'static str, u64>, Option<DropReason>
     hold(&director, "masquerade_ports_exhausted", 1);
     crate::add(&mut drops, &director.drops());
     (drops, out_of_reach)
+}
+
+/// Who may not connect, and connections that an operator ends.
+fn refused(director: &mut Director, wires: Wires, frames: &[Vec<u8>]) {
+    let count = frames.len() as u64;
+    director.clear();
+    director.enter(Method::Dr, wires);
+    run(director, wires, frames);
+    director.sweep_v4(mode::DOOM);
+    run(director, wires, frames);
+    hold(director, "real_deleted", count);
+    // A segment that is no beginning, on a connection that is cut.
+    run(director, wires, frames);
+    director.sweep_v4(mode::CUT);
+    let mut segment = frames[0].clone();
+    // Ethernet, IPv4, and TCP up to its flags.
+    segment[14 + 20 + 13] = 0x10;
+    run(director, wires, &[segment]);
+    hold(director, "connection_cut", 1);
+
+    let any = ["0.0.0.0", "::"].map(|network| (network.parse().unwrap(), 0));
+    for (reason, defence) in [
+        (
+            "denied",
+            Defence {
+                deny: any.to_vec(),
+                ..defenceless()
+            },
+        ),
+        (
+            "rate_limited",
+            Defence {
+                rate_limit: Some(SourceLimit {
+                    per_source: 1,
+                    netmask: 0,
+                    netmask_v6: 0,
+                    burst: 1,
+                }),
+                ..defenceless()
+            },
+        ),
+        (
+            "drop_packet",
+            Defence {
+                drop_packet: Strategy::On,
+                ..defenceless()
+            },
+        ),
+    ] {
+        director.forget_connections();
+        director.defend(&defence);
+        let tries = if reason == "drop_packet" { 40 } else { 1 };
+        for _ in 0..tries {
+            director.forget_connections();
+            run(director, wires, frames);
+        }
+        hold(director, reason, 1);
+    }
 }
 
 /// The first packets of all conversations; those of TCP over IPv4 come first.

@@ -194,7 +194,15 @@ fn other_sizes_are_refused() {
         ),
         ("capacity.reals is 64", 32, Sizes { reals: 32, ..SIZES }),
         (
-            "map PLAN_WORDS: entries is 8192",
+            "capacity.persistence is 256",
+            512,
+            Sizes {
+                templates: 512,
+                ..SIZES
+            },
+        ),
+        (
+            "map PLAN_WORDS: entries is 65536",
             8191,
             Sizes {
                 plan_words: 8191,
@@ -234,7 +242,7 @@ fn other_layouts_are_refused() {
     };
     let message = refusal.error.to_string();
     assert!(
-        message.contains("map REALS: value size is 64, this configuration makes it 36"),
+        message.contains("map REALS: value size is 64, this configuration makes it 44"),
         "{message}"
     );
 }

@@ -21,7 +21,7 @@ fn packets_and_bytes_are_counted() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     for method in [Dr, Tun, Nat] {
         let web = service("tcp:192.0.2.10:80", Rr, method, PORT, &[(REAL, 1)]);
         rig.clear();
@@ -70,7 +70,7 @@ fn nat_replies_are_counted_apart() {
             crate::world::REAL_PORT,
             &[(REAL, 1)],
         );
-        let mut rig = Rig::new();
+        let mut rig = Rig::shared();
         rig.serve(&web);
         rig.run_at(wires.outside, &TCP_SYN.frame());
         rig.run_at(wires.inside, &reply(TCP_SYN.with(SYN | ACK)).frame());

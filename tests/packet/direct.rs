@@ -34,7 +34,7 @@ fn tcp() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     rig.serve(&service("tcp:192.0.2.10:80", Rr, Dr, PORT, &[(REAL, 1)]));
     rig.check(&[
         Row {
@@ -184,7 +184,7 @@ fn udp() {
         transport: Transport::UdpUnsummed,
         ..packet
     };
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     rig.serve(&service("udp:192.0.2.10:80", Rr, Dr, PORT, &[(REAL, 1)]));
     rig.check(&[
         Row {
@@ -285,7 +285,7 @@ fn jumbo_frames() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     rig.serve(&service("udp:192.0.2.10:80", Rr, Dr, PORT, &[(REAL, 1)]));
     let jumbo = Packet {
         payload: 8000,

@@ -24,7 +24,7 @@ fn no_eligible_real() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     for scheduler in [Rr, Wrr] {
         for method in [Dr, Nat, Tun] {
             for reals in [&[(REAL, 0), (OTHER_REAL, 0)][..], &[]] {
@@ -86,7 +86,7 @@ fn quiesced() {
         to_mac: mac_of(OTHER_REAL),
         ..out
     };
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     let with = |weight| {
         service(
             "tcp:192.0.2.10:80",

@@ -21,7 +21,7 @@ fn on_every_way(test: impl Fn(&mut Rig, &Way)) {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     for method in [Method::Dr, Method::Nat, tun(IPIP, true)] {
         for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
             let mut way = Way::new(method, true, protocol);

@@ -19,7 +19,7 @@ fn on_every_way(test: impl Fn(&mut Rig, &Way)) {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     for method in METHODS {
         for is_ipv6 in [false, true] {
             for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {

@@ -48,7 +48,7 @@ fn there(methods: &[Method]) {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     for method in methods {
         for (is_ipv6, protocol) in both_families(*method) {
             let mut way = Way::new(*method, is_ipv6, protocol);
@@ -205,7 +205,7 @@ fn back(method: Method) {
         return;
     }
     with_wires(|_, wires| {
-        let mut rig = Rig::new();
+        let mut rig = Rig::shared();
         for (is_ipv6, protocol) in both_families(method) {
             let mut way = Way::new(method, is_ipv6, protocol);
             rig.clear();
@@ -250,7 +250,7 @@ fn others_pass() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     for method in [Method::Dr, Method::Nat, tun(IPIP, false)] {
         for (is_ipv6, protocol) in both_families(method) {
             let mut way = Way::new(method, is_ipv6, protocol);

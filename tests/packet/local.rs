@@ -26,7 +26,7 @@ fn connections_are_counted() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     for way in ways() {
         let web = way.service();
         rig.clear();
@@ -65,7 +65,7 @@ fn among_other_reals() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     for way in ways() {
         let other = Way {
             method: Method::Dr,

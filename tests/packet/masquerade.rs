@@ -33,7 +33,7 @@ fn ports_are_not_shared() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     for way in ways() {
         rig.clear();
         let mut web = way.service();
@@ -110,7 +110,7 @@ fn hairpins() {
         return;
     }
     with_wires(|namespace, wires| {
-        let mut rig = Rig::new();
+        let mut rig = Rig::shared();
         for way in ways() {
             let mac = mac_of(way.real())
                 .map(|octet| format!("{octet:02x}"))
@@ -159,7 +159,7 @@ fn answers_by_another_interface() {
         return;
     }
     with_wires(|_, wires| {
-        let mut rig = Rig::new();
+        let mut rig = Rig::shared();
         for mut way in ways() {
             rig.clear();
             rig.serve(&way.service());

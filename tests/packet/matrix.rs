@@ -31,7 +31,7 @@ fn there(methods: &[(Method, bool)]) {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     for (method, is_ipv6) in methods {
         check_there(&mut rig, *method, *is_ipv6);
     }
@@ -74,7 +74,7 @@ fn back(method: Method, is_ipv6: bool) {
         return;
     }
     with_wires(|_, wires| {
-        let mut rig = Rig::new();
+        let mut rig = Rig::shared();
         for protocol in protocols(method) {
             let mut way = Way::new(method, is_ipv6, protocol);
             rig.clear();

@@ -36,7 +36,7 @@ fn tcp() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     rig.serve(&service(
         "tcp:192.0.2.10:80",
         Rr,
@@ -141,7 +141,7 @@ fn udp() {
         transport: Transport::UdpUnsummed,
         ..packet
     };
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     rig.serve(&service(
         "udp:192.0.2.10:80",
         Rr,
@@ -229,7 +229,7 @@ fn every_sum_comes_out_right() {
         let frame = packet.frame();
         u16::from_be_bytes([frame[40], frame[41]])
     };
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     rig.serve(&service(
         "udp:192.0.2.10:80",
         Rr,

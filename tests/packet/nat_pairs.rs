@@ -11,7 +11,7 @@ use crate::{
     kernel::Verdict,
     nat::translated,
     packet::{ACK, Ip, Packet, SYN},
-    rig::{Rig, SIZES, service},
+    rig::{DEFENCELESS, OPTIONS, Rig, SIZES, service},
     row::{
         Expect::{Dropped, Transmitted},
         Row,
@@ -27,7 +27,7 @@ fn both_halves_are_entered() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     rig.serve(&service(
         "tcp:192.0.2.10:80",
         Rr,
@@ -61,7 +61,7 @@ fn collisions_are_refused() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     let first = service("tcp:192.0.2.10:80", Rr, Nat, REAL_PORT, &[(REAL, 1)]);
     let second = service("tcp:192.0.2.10:81", Rr, Nat, REAL_PORT, &[(REAL, 1)]);
     rig.serve(&first);
@@ -119,6 +119,7 @@ fn a_full_table_refuses_and_keeps_no_half() {
         ..SIZES
     };
     let mut rig = Rig::with_sizes(sizes);
+    rig.set_policy(&OPTIONS, &DEFENCELESS);
     let web = service("tcp:192.0.2.10:80", Rr, Nat, REAL_PORT, &[(REAL, 1)]);
     rig.serve(&web);
     let verdicts: Vec<_> = (1..40)

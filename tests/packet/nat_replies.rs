@@ -7,7 +7,7 @@ use lb_tests::privilege;
 
 use crate::{
     packet::{ACK, Header, Ip, Packet, SYN, Transport},
-    rig::{Rig, service},
+    rig::{Rig, Shared, service},
     row::{
         Expect::{Answered, Dropped, Redirected, Transmitted},
         Row, TIME_EXCEEDED, fragmentation_needed,
@@ -50,8 +50,8 @@ const fn seen(reply: Packet) -> Packet {
 const SYN_ACK: Packet = reply(TCP_SYN.with(SYN | ACK));
 const ANSWER: Packet = reply(DATAGRAM);
 
-fn director(id: &str) -> Rig {
-    let mut rig = Rig::new();
+fn director(id: &str) -> Shared {
+    let mut rig = Rig::shared();
     rig.serve(&service(id, Rr, Nat, REAL_PORT, &[(REAL, 1)]));
     rig
 }

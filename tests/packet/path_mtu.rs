@@ -80,7 +80,7 @@ fn on_every_way(test: impl Fn(&mut Rig, &Way)) {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     for mut way in ways() {
         rig.clear();
         rig.serve(&way.service());

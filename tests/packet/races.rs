@@ -2,14 +2,17 @@
 //! the order, the counts are those of the live entries, and a nat connection
 //! has both its halves.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
 
 use aya::programs::Xdp;
 use lb_common::abi::program;
 use lb_daemon::config::model::{
     ForwardingMethod::{self, Dr, Nat},
     Scheduler::Rr,
-    Service,
+    Service, Weight,
 };
 use lb_tests::privilege;
 
@@ -18,7 +21,8 @@ use crate::{
     kernel::{self, Outcome, Verdict},
     packet::{ACK, FIN, Header, Ip, Packet, RST, SYN},
     rig::{ALL, LOOPBACK, Rig, service, sweep_input},
-    world::{EGRESS_MAC, OTHER_REAL, PORT, REAL, TCP_SYN, mac_of},
+    wires::with_wires,
+    world::{CLIENT, EGRESS_MAC, OTHER_REAL, PORT, REAL, TCP_SYN, mac_of},
 };
 
 /// How long the CPUs are let loose on each other.
@@ -33,7 +37,7 @@ fn segments_against_segments() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     for method in [Dr, Nat] {
         let web = web(method);
         rig.clear();
@@ -53,7 +57,7 @@ fn segments_against_the_sweep() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     // The sweep of another set of programs on the same maps, as after a restart.
     let mut others = rig.load_again();
     let sweep = &*others.xdp(program::SWEEP_V4).unwrap();
@@ -84,6 +88,123 @@ fn segments_against_the_sweep() {
             drops.iter().all(|(reason, _)| *reason == "inconsistent"),
             "{drops:?}"
         );
+    }
+}
+
+/// Changes of the configuration under traffic.
+const CHANGES: u32 = 1000;
+
+/// Both halves of nat connections, each on a CPU of its own.
+#[test]
+fn one_half_against_the_other() {
+    if !privilege::bpf() {
+        return;
+    }
+    with_wires(|_, wires| {
+        let mut rig = Rig::shared();
+        let web = web(Nat);
+        rig.serve(&web);
+        for port in 1..=FLOWS {
+            rig.run(&TCP_SYN.port(port).frame());
+        }
+        let director = &*rig.programs.xdp(program::DIRECTOR).unwrap();
+        let until = Instant::now() + STORM;
+        let client = || storm(director, |_, _| {});
+        let real = || {
+            for flags in [SYN | ACK, ACK, FIN | ACK, ACK].into_iter().cycle() {
+                if Instant::now() > until {
+                    return;
+                }
+                for port in 1..=FLOWS {
+                    for real in [REAL, OTHER_REAL] {
+                        let packet = Packet {
+                            ip: Header {
+                                source: real,
+                                destination: CLIENT,
+                                ..TCP_SYN.ip
+                            },
+                            source_port: PORT,
+                            destination_port: port,
+                            ..TCP_SYN.with(flags)
+                        };
+                        kernel::run(director, wires.inside, &packet.frame());
+                    }
+                }
+            }
+        };
+        cpus::on_two(client, real);
+        check(&rig, &web);
+    });
+}
+
+/// A real's weight changes a thousand times, and it is deleted and added a
+/// thousand times, while two CPUs make connections, move and end them.
+#[test]
+fn segments_against_changes() {
+    if !privilege::bpf() {
+        return;
+    }
+    type Change = fn(&mut Service, u32);
+    let weights: Change = |web, turn| {
+        web.reals[0].weight = Weight::new(turn % 5).unwrap();
+    };
+    let presence: Change = |web, turn| {
+        if turn % 2 == 0 {
+            web.reals.remove(0);
+        }
+    };
+    let mut rig = Rig::shared();
+    for (method, change) in [
+        (Dr, weights),
+        (Dr, presence),
+        (Nat, weights),
+        (Nat, presence),
+    ] {
+        rig.clear();
+        let web = web(method);
+        rig.serve(&web);
+        let Rig {
+            programs,
+            reconciler,
+            ..
+        } = &mut *rig;
+        let director = &*programs.xdp(program::DIRECTOR).unwrap();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for half in 0..2u16 {
+                let is_over = &is_over;
+                scope.spawn(move || established(director, method, half, is_over));
+            }
+            for turn in 0..CHANGES {
+                let mut changed = web.clone();
+                change(&mut changed, turn);
+                reconciler.set_service(&changed).unwrap();
+            }
+            is_over.store(true, Relaxed);
+        });
+        rig.serve(&web);
+        for real in [REAL, OTHER_REAL] {
+            rig.counts(&web, real);
+        }
+    }
+}
+
+/// Conversations, each with a client's port of its own: whatever becomes of the
+/// service, no segment goes to another real than the first.
+fn established(director: &Xdp, method: ForwardingMethod, half: u16, is_over: &AtomicBool) {
+    let mut port = 1 + half * 30_000;
+    while !is_over.load(Relaxed) {
+        port = 1 + half * 30_000 + (port + 1) % 1000;
+        let run = |flags| {
+            let packet = TCP_SYN.port(port).with(flags);
+            let outcome = kernel::run(director, LOOPBACK, &packet.frame());
+            (outcome.verdict == Verdict::Tx).then(|| judge::packet(&outcome.frame).to_mac)
+        };
+        let Some(home) = run(SYN) else { continue };
+        for flags in [ACK, ACK, FIN | ACK, ACK, RST] {
+            let next = run(flags);
+            assert_eq!(next, Some(home), "{method:?}, port {port}, {flags:#x}");
+        }
     }
 }
 

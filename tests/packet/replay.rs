@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fs, net::Ipv4Addr, path::Path};
 
-use lb_daemon::config::model::{ForwardingMethod::Dr, Scheduler, Service, Weight};
+use lb_daemon::config::model::{ForwardingMethod::Dr, Persistence, Scheduler, Service, Weight};
 use lb_tests::privilege;
 use serde::Deserialize;
 
@@ -37,6 +37,10 @@ struct Case {
 struct Configured {
     address: Ipv4Addr,
     weight: u32,
+    #[serde(default)]
+    upper_threshold: u32,
+    #[serde(default)]
+    lower_threshold: u32,
 }
 
 #[derive(Deserialize)]
@@ -77,8 +81,13 @@ struct State {
     state: String,
 }
 
-/// Kinds that ask for nothing but the scheduler and the TCP states.
-const KINDS: [&str; 3] = ["plain", "edit", "reuse"];
+/// ipvsadm's `-p 300 -M 255.255.255.0`, with which the cases of kind "persist"
+/// were recorded.
+const PERSISTENCE: Persistence = Persistence {
+    timeout_s: 300,
+    netmask: 24,
+    netmask_v6: 128,
+};
 
 #[test]
 fn ipvs_would_have_decided_the_same() {
@@ -87,16 +96,16 @@ fn ipvs_would_have_decided_the_same() {
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/ipvs-6.1.json");
     let vectors: Vectors = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     let (mut replayed, mut skipped) = (BTreeMap::new(), BTreeMap::new());
     for (number, case) in vectors.cases.iter().enumerate() {
         let scheduler = Scheduler::from_name(&case.scheduler);
         let tally = match scheduler {
-            Some(scheduler) if KINDS.contains(&case.kind.as_str()) => {
+            Some(scheduler) => {
                 replay(&mut rig, number, case, scheduler);
                 &mut replayed
             }
-            _ => &mut skipped,
+            None => &mut skipped,
         };
         *tally
             .entry((case.scheduler.as_str(), case.kind.as_str()))
@@ -115,19 +124,34 @@ fn ipvs_would_have_decided_the_same() {
     }
 }
 
+impl Case {
+    /// The service with the reals from `first` on.
+    fn service(&self, scheduler: Scheduler, first: usize) -> Service {
+        let id = self.service.as_str().expect("a service's name");
+        let configured = &self.reals_in_scan_order[first..];
+        let reals: Vec<_> = configured
+            .iter()
+            .map(|real| (real.address.into(), real.weight))
+            .collect();
+        let mut service = service(id, scheduler, Dr, PORT, &reals);
+        for (real, configured) in service.reals.iter_mut().zip(configured) {
+            real.upper_threshold = configured.upper_threshold;
+            real.lower_threshold = configured.lower_threshold;
+        }
+        if self.kind == "persist" {
+            service.persistence = Some(PERSISTENCE);
+        }
+        service
+    }
+}
+
 fn replay(rig: &mut Rig, number: usize, case: &Case, scheduler: Scheduler) {
-    let id = case.service.as_str().expect("a service's name");
-    let reals: Vec<_> = case
-        .reals_in_scan_order
-        .iter()
-        .map(|real| (real.address.into(), real.weight))
-        .collect();
     rig.clear();
     // IPVS adjusted wrr's current weight as each real was added, last first.
-    for first in (0..reals.len()).rev() {
-        rig.serve(&service(id, scheduler, Dr, PORT, &reals[first..]));
+    for first in (0..case.reals_in_scan_order.len()).rev() {
+        rig.serve(&case.service(scheduler, first));
     }
-    let mut configured = service(id, scheduler, Dr, PORT, &reals);
+    let mut configured = case.service(scheduler, 0);
     for (step, op) in case.ops.iter().enumerate() {
         let at = format!(
             "case {number} ({} {}), op {step}",

@@ -1,22 +1,31 @@
 //! A data plane of a test's own, on a bpffs of its own: loaded, configured and
 //! adopted by the daemon's code, reached by `BPF_PROG_TEST_RUN` instead of a wire.
 
-use std::time::Instant;
+use std::{
+    ops::{Deref, DerefMut},
+    sync::Mutex,
+    time::Instant,
+};
 
-use aya::maps::{HashMap, Map, MapData, RingBuf};
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, PerCpuValues, RingBuf};
 use lb_common::{
-    abi::{Settings, map, program},
-    addr::{Addr, Be32},
+    abi::{Settings, map, program, settings_flag},
+    addr::Addr,
     connection::Connection,
+    defence::TableState,
     flow::{FlowKeyV4, FlowKeyV6},
     fragment::{FragmentKey, FragmentVerdict},
+    persistence::{Template, TemplateKey},
     real::{Egress, NextHop, RealCounts},
-    tcp_state::ConnectionState,
+    verdict::DROP_SLOTS,
 };
 use lb_daemon::{
-    config::model::{ForwardingMethod, Real, RealId, Scheduler, Service, Tunnel, Weight},
-    dataplane::{DataPlaneError, Loaded, Programs, Sizes, pinned::PinDir},
-    reconcile::Reconciler,
+    config::model::{
+        Defence, ForwardingMethod, Options, Real, RealId, Scheduler, Service, Strategy, Timeouts,
+        TunnelSources, Weight,
+    },
+    dataplane::{DataPlaneError, Loaded, Programs, Sizes, pinned::PinDir, sweep::Walked},
+    reconcile::{Reconciler, policy::settings},
 };
 use lb_tests::scratch::Scratch;
 
@@ -30,8 +39,8 @@ use crate::{
 pub const LOOPBACK: u32 = 1;
 
 /// Modes of the sweep: end what is idle, end everything.
-pub const IDLE: u8 = 0;
-pub const ALL: u8 = 1;
+pub const IDLE: u8 = 1;
+pub const ALL: u8 = 2;
 
 /// Small maps: they are made anew for each test.
 pub const SIZES: Sizes = Sizes {
@@ -39,9 +48,17 @@ pub const SIZES: Sizes = Sizes {
     services: 8,
     reals: 64,
     plans: 512,
-    plan_words: 8192,
+    plan_words: 65_536,
     next_hops: 64,
+    templates: 256,
 };
+
+/// Flags of the settings that follow from what the maps hold.
+const DERIVED_FLAGS: u32 = settings_flag::MARKS
+    | settings_flag::PORT_ZERO
+    | settings_flag::ONE_PACKET_REALS
+    | settings_flag::DENY
+    | settings_flag::ALLOW;
 
 /// The data plane. Fields are dropped in order: the bpffs goes last.
 pub struct Rig {
@@ -51,7 +68,8 @@ pub struct Rig {
     pub connections_v6: HashMap<MapData, FlowKeyV6, Connection>,
     pub events: RingBuf<MapData>,
     pub adopted: bool,
-    settings: Settings,
+    pub walked: Option<Walked>,
+    sizes: Sizes,
     pins: PinDir,
     scratch: Scratch,
 }
@@ -63,7 +81,67 @@ pub struct Refusal {
     pub scratch: Scratch,
 }
 
+/// Rigs that tests have done with: to load the programs takes a second, and in
+/// an emulated machine ten.
+static POOL: Mutex<Vec<Rig>> = Mutex::new(Vec::new());
+
+/// A rig that another test may use after this one.
+pub struct Shared(Option<Rig>);
+
+impl Deref for Shared {
+    type Target = Rig;
+
+    fn deref(&self) -> &Rig {
+        self.0.as_ref().expect("there until it is dropped")
+    }
+}
+
+impl DerefMut for Shared {
+    fn deref_mut(&mut self) -> &mut Rig {
+        self.0.as_mut().expect("there until it is dropped")
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // What a failed test leaves behind is nobody's measure.
+        if let Some(rig) = self.0.take()
+            && !std::thread::panicking()
+            && rig.walked.is_some()
+        {
+            POOL.lock().unwrap().push(rig);
+        }
+    }
+}
+
 impl Rig {
+    /// As [`Self::new`], perhaps one that an earlier test has used: what a CPU
+    /// remembers of its own limits is as that test left it.
+    pub fn shared() -> Shared {
+        let pooled = POOL.lock().unwrap().pop();
+        let rig = match pooled {
+            Some(mut rig) => {
+                rig.clear();
+                rig.forget_drops();
+                while rig.events.next().is_some() {}
+                rig
+            }
+            None => Self::new(),
+        };
+        Shared(Some(rig))
+    }
+
+    fn forget_drops(&self) {
+        let pin = self.pins.path().join(map::DROPS);
+        let map = MapData::from_pin(&pin).unwrap();
+        let mut drops: PerCpuArray<_, u64> = Map::PerCpuArray(map).try_into().unwrap();
+        let cpus = aya::util::nr_cpus().unwrap();
+        for slot in 0..DROP_SLOTS {
+            let zero = PerCpuValues::try_from(vec![0; cpus]).unwrap();
+            drops.set(slot, zero, 0).unwrap();
+        }
+    }
+
     /// Empty maps, IPVS's timeouts, ICMP messages without a limit to speak of.
     pub fn new() -> Self {
         Self::with_sizes(SIZES)
@@ -72,7 +150,8 @@ impl Rig {
     pub fn with_sizes(sizes: Sizes) -> Self {
         let mut rig = Self::open(Scratch::create().unwrap(), sizes).unwrap();
         assert!(!rig.adopted);
-        rig.change_settings(|_| {});
+        rig.reconciler.set_marks(&[]).unwrap();
+        rig.set_policy(&OPTIONS, &Defence::default());
         rig
     }
 
@@ -86,6 +165,11 @@ impl Rig {
             self.connections_v6.remove(&key).unwrap();
         }
         self.forget_fragments();
+        self.forget_fill();
+        self.forget_rates();
+        for (key, _) in self.templates() {
+            self.pinned_templates().remove(&key).unwrap();
+        }
         let services: Vec<_> = self.reconciler.image().bound_services().collect();
         for service in services {
             self.reconciler.remove_service(service).unwrap();
@@ -93,8 +177,73 @@ impl Rig {
         let began = Instant::now();
         self.reconciler.free_retired(began, |_| false).unwrap();
         assert_eq!(self.reconciler.image().fill(), (0, 0));
-        self.settings = default_settings();
-        self.change_settings(|_| {});
+        self.reconciler.set_marks(&[]).unwrap();
+        self.set_policy(&OPTIONS, &Defence::default());
+    }
+
+    /// Options and defences, with IPVS's timeouts.
+    pub fn set_policy(&mut self, options: &Options, defence: &Defence) {
+        let timeouts = Timeouts::default();
+        self.reconciler
+            .set_policy(options, defence, &timeouts)
+            .unwrap();
+        // Also where a test has written other ones past the reconciler.
+        let settings = settings(&timeouts, options, defence, &self.sizes);
+        let flags = self.reconciler.tables().settings().unwrap().flags;
+        self.write_settings(Settings {
+            flags: settings.flags | flags & DERIVED_FLAGS,
+            ..settings
+        });
+    }
+
+    fn write_settings(&mut self, settings: Settings) {
+        self.reconciler.tables_mut().set_settings(settings).unwrap();
+    }
+
+    /// What clients and services have used of their limits.
+    fn forget_rates(&self) {
+        let map = |name| MapData::from_pin(self.pins.path().join(name)).unwrap();
+        let mut services: Array<_, u64> = Map::Array(map(map::SERVICE_RATES)).try_into().unwrap();
+        for slot in 0..self.sizes.services {
+            services.set(slot, 0, 0).unwrap();
+        }
+        let mut sources: HashMap<_, Addr, u64> =
+            Map::LruHashMap(map(map::SOURCE_RATES)).try_into().unwrap();
+        let keys: Vec<_> = sources.keys().collect::<Result<_, _>>().unwrap();
+        for key in keys {
+            sources.remove(&key).unwrap();
+        }
+    }
+
+    /// The entries were removed past the programs, which count them.
+    fn forget_fill(&self) {
+        self.pretend_fill(0);
+    }
+
+    /// So many entries, as far as the defences know.
+    pub fn pretend_fill(&self, entries: u32) {
+        let pin = self.pins.path().join(map::TABLE_STATES);
+        let map = MapData::from_pin(&pin).unwrap();
+        let mut states: Array<_, TableState> = Map::Array(map).try_into().unwrap();
+        for family in 0..2 {
+            let state = TableState {
+                entries,
+                defences: 0,
+            };
+            states.set(family, state, 0).unwrap();
+        }
+    }
+
+    fn pinned_templates(&self) -> HashMap<MapData, TemplateKey, Template> {
+        let pin = self.pins.path().join(map::TEMPLATES);
+        let map = MapData::from_pin(&pin).unwrap();
+        Map::HashMap(map).try_into().unwrap()
+    }
+
+    /// Every persistence template.
+    pub fn templates(&self) -> Vec<(TemplateKey, Template)> {
+        let templates = self.pinned_templates();
+        templates.iter().collect::<Result<_, _>>().unwrap()
     }
 
     /// The daemon never looks at fragments: by the pin.
@@ -140,6 +289,7 @@ impl Rig {
             events,
             connections_v4,
             connections_v6,
+            walked,
             adopted,
         } = loaded;
         programs.set_stages().unwrap();
@@ -150,7 +300,8 @@ impl Rig {
             connections_v6: Map::HashMap(connections_v6).try_into().unwrap(),
             events,
             adopted,
-            settings: default_settings(),
+            walked: Some(walked),
+            sizes,
             pins,
             scratch,
         })
@@ -167,11 +318,9 @@ impl Rig {
     }
 
     pub fn change_settings(&mut self, change: impl FnOnce(&mut Settings)) {
-        change(&mut self.settings);
-        self.reconciler
-            .tables_mut()
-            .set_settings(self.settings)
-            .unwrap();
+        let mut settings = self.reconciler.tables().settings().unwrap();
+        change(&mut settings);
+        self.write_settings(settings);
     }
 
     /// Configures a service, and a way out by `lo` to each of its reals.
@@ -268,13 +417,17 @@ impl Rig {
     #[track_caller]
     pub fn counts(&self, service: &Service, address: Ip) -> (u32, u32) {
         let slot = self.slot(service, address);
-        let RealCounts { active, inactive } = self.reconciler.tables().real_counts(slot).unwrap();
+        let counts = self.reconciler.tables().real_counts(slot).unwrap();
+        let RealCounts {
+            active, inactive, ..
+        } = counts;
         let mut live = (0, 0);
         let v4 = self.entries().into_iter().map(|(_, entry)| entry);
         let v6 = self.entries_v6().into_iter().map(|(_, entry)| entry);
         for entry in v4.chain(v6) {
-            if entry.real == slot && entry.direction == 0 {
-                let active = ["ESTABLISHED", "SYN_SENT", "SYN_RECV", "SYNACK", "SCTP"];
+            let is_cut = entry.state().name() == "CUT";
+            if entry.real == slot && entry.direction == 0 && !is_cut {
+                let active = ["ESTABLISHED", "SYN_SENT", "SYN_RECV", "SYNACK"];
                 if active.contains(&entry.state().name()) {
                     live.0 += 1;
                 } else {
@@ -291,22 +444,26 @@ impl Rig {
     }
 }
 
-fn default_settings() -> Settings {
-    let mut settings = Settings {
-        timeouts_s: [0; 32],
-        flags: 0,
-        icmp_rate: 1_000_000,
-        tunnel_source_v4: Be32::default(),
-        tunnel_prefix_v4: 0,
-        tunnel_prefix_v6: 0,
-        pad: [0; 2],
-        tunnel_source_v6: Addr::UNSPECIFIED,
-    };
-    for state in ConnectionState::ALL {
-        settings.timeouts_s[state as usize] = state.default_timeout_s();
-    }
-    settings
-}
+/// IPVS's timeouts, ICMP messages without a limit to speak of.
+pub const OPTIONS: Options = Options {
+    sloppy_tcp: false,
+    expire_nodest: false,
+    expire_quiescent: false,
+    reuse_fin_wait: false,
+    icmp_rate: 1_000_000,
+    tunnel_sources: TunnelSources { v4: None, v6: None },
+};
+
+/// Every strategy off.
+pub const DEFENCELESS: Defence = Defence {
+    drop_entry: Strategy::Off,
+    drop_packet: Strategy::Off,
+    secure_tcp: Strategy::Off,
+    stateless: Strategy::Off,
+    rate_limit: None,
+    deny: Vec::new(),
+    allow: Vec::new(),
+};
 
 /// What the sweep program is given: a head with the number of keys and a mode,
 /// and the keys.
@@ -333,17 +490,12 @@ pub fn service(
     reals: &[(Ip, u32)],
 ) -> Service {
     let real = |&(address, weight): &(Ip, u32)| Real {
-        id: RealId { address, port },
         weight: Weight::new(weight).unwrap(),
-        forward,
-        tunnel: Tunnel::default(),
+        ..Real::new(RealId { address, port }, forward)
     };
     Service {
-        id: id.parse().unwrap(),
-        name: None,
-        scheduler,
         forward,
-        masquerade: Vec::new(),
         reals: reals.iter().map(real).collect(),
+        ..Service::new(id.parse().unwrap(), scheduler)
     }
 }

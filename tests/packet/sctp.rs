@@ -27,7 +27,7 @@ fn only_init_makes_a_connection() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     for method in [Method::Dr, Method::Nat] {
         for (is_ipv6, init) in [(false, SCTP_INIT), (true, SCTP_INIT_V6)] {
             let way = Way::new(method, is_ipv6, Protocol::Sctp);
@@ -55,7 +55,7 @@ fn init_ack_is_no_beginning() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     rig.serve(&service("sctp:192.0.2.10:80", Rr, Dr, PORT, &[(REAL, 1)]));
     rig.check_one(
         LOOPBACK,

@@ -64,7 +64,7 @@ fn check(cases: &[Case], settings: u32) {
         ..TCP_SYN
     }
     .ttl(63);
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     for (what, flags, state) in cases {
         rig.clear();
         rig.change_settings(|s| s.flags = settings);

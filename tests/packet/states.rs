@@ -92,7 +92,7 @@ fn one_half() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     for method in [Dr, Tun] {
         for (what, steps) in stories {
             tell(&mut rig, what, method, steps, (LOOPBACK, LOOPBACK));
@@ -161,7 +161,7 @@ fn both_halves() {
         return;
     }
     with_wires(|_, wires| {
-        let mut rig = Rig::new();
+        let mut rig = Rig::shared();
         for (what, steps) in stories {
             tell(&mut rig, what, Nat, steps, (wires.outside, wires.inside));
         }
@@ -208,7 +208,7 @@ fn datagrams() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     for (method, entries) in [(Dr, 1), (Tun, 1), (Nat, 2)] {
         let dns = service("udp:192.0.2.10:80", Rr, method, PORT, &[(REAL, 1)]);
         rig.clear();
@@ -271,7 +271,7 @@ fn a_syn_on_a_closed_connection() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     for (what, method, segments, settings, last, is_new) in cases {
         let web = service(
             "tcp:192.0.2.10:80",

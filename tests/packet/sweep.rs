@@ -1,24 +1,14 @@
 //! The end of idle connections: the sweep program, with the keys that the
 //! daemon's walk would hand to it, and the walk itself.
 
-use std::{
-    os::fd::AsFd as _,
-    time::{Duration, Instant},
-};
-
-use aya::maps::MapData;
-use lb_common::{
-    abi::{map, program},
-    flow::FlowKeyV4,
-    tcp_state::ConnectionState,
-};
+use lb_common::{abi::program, connection_state::ConnectionState, flow::FlowKeyV4};
 use lb_daemon::{
     config::model::{
         ForwardingMethod::{Dr, Nat},
         Scheduler::Rr,
         Service,
     },
-    dataplane::sweep::{Sweeper, Swept},
+    dataplane::sweep::{How, Sweeper, Whose},
 };
 use lb_tests::privilege;
 use nix::time::{ClockId, clock_gettime};
@@ -71,7 +61,7 @@ fn idle_ones_end_and_fresh_ones_stay() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     rig.shorten();
     let web = web(Dr);
     rig.serve(&web);
@@ -101,7 +91,7 @@ fn each_state_has_its_timeout() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     rig.change_settings(|settings| {
         settings.timeouts_s = [9; 32];
         settings.timeouts_s[ConnectionState::SynRecv as usize] = 3;
@@ -127,7 +117,7 @@ fn nat_pairs_go_together() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     rig.shorten();
     let web = web(Nat);
     rig.serve(&web);
@@ -163,7 +153,7 @@ fn orphans_end() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     rig.shorten();
     rig.serve(&web(Nat));
     rig.run(&TCP_SYN.frame());
@@ -186,7 +176,7 @@ fn cutting() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     for (method, entries) in [(Dr, 1), (Nat, 2)] {
         rig.clear();
         let web = web(method);
@@ -218,7 +208,7 @@ fn batches() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     let web = web(Dr);
     rig.serve(&web);
     for port in 1..=64 {
@@ -242,7 +232,7 @@ fn the_walk_ends_what_is_idle() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     rig.shorten();
     let (idle, busy) = (
         web(Nat),
@@ -267,40 +257,16 @@ fn the_walk_ends_what_is_idle() {
     assert_eq!(rig.entries().len(), 200);
     assert!(report.entries_v4 >= 400, "{report:?}");
 
-    sweeper.cut(vec![rig.slot(&busy, REAL)]);
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while rig.counts_now(&busy) != (0, 0) {
-        assert!(Instant::now() < deadline, "nothing was cut");
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    let slot = rig.slot(&busy, REAL);
+    let cut = sweeper.end(Whose::Reals(vec![slot]), How::Cut);
+    cut.blocking_recv().unwrap().unwrap();
     assert_eq!(rig.counts(&busy, REAL), (0, 0));
-}
-
-impl Rig {
-    /// Counts that may be about to change.
-    fn counts_now(&self, service: &Service) -> (u32, u32) {
-        let counts = self
-            .reconciler
-            .tables()
-            .real_counts(self.slot(service, REAL))
-            .unwrap();
-        (counts.active, counts.inactive)
-    }
 }
 
 fn start(
     rig: &mut Rig,
     reports: tokio::sync::mpsc::Sender<lb_daemon::dataplane::sweep::Report>,
 ) -> Sweeper {
-    let mut swept = |program, table| {
-        let program = rig.programs.fd(program).unwrap();
-        let table = MapData::from_pin(rig.pins().path().join(table)).unwrap();
-        Swept {
-            connections: table.fd().as_fd().try_clone_to_owned().unwrap(),
-            program: program.as_fd().try_clone_to_owned().unwrap(),
-        }
-    };
-    let v4 = swept(program::SWEEP_V4, map::CONNECTIONS_V4);
-    let v6 = swept(program::SWEEP_V6, map::CONNECTIONS_V6);
-    Sweeper::start(v4, v6, [TIMEOUT; 32], reports).unwrap()
+    let walked = rig.walked.take().expect("the rig's only sweeper");
+    Sweeper::start(walked, reports).unwrap()
 }

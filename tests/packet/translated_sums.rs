@@ -35,7 +35,7 @@ fn to_the_real() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     for is_ipv6 in [false, true] {
         let way = Way::new(Method::Nat, is_ipv6, Protocol::Udp);
         rig.clear();
@@ -54,7 +54,7 @@ fn to_the_client() {
         return;
     }
     with_wires(|_, wires| {
-        let mut rig = Rig::new();
+        let mut rig = Rig::shared();
         for is_ipv6 in [false, true] {
             let way = Way::new(Method::Nat, is_ipv6, Protocol::Udp);
             rig.clear();

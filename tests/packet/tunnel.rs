@@ -48,7 +48,7 @@ fn tcp() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     rig.serve(&service("tcp:192.0.2.10:80", Rr, Tun, PORT, &[(REAL, 1)]));
     rig.check(&[
         Row {
@@ -171,7 +171,7 @@ fn udp() {
         transport: Transport::UdpUnsummed,
         ..packet
     };
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     rig.serve(&service("udp:192.0.2.10:80", Rr, Tun, PORT, &[(REAL, 1)]));
     rig.check(&[
         Row {
@@ -278,7 +278,7 @@ fn quotations() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     rig.serve(&service("udp:192.0.2.10:80", Rr, Tun, PORT, &[(REAL, 1)]));
     rig.resolve(REAL, LOOPBACK, 100);
     for payload in [53, 54, 100, 101, 518, 519, 520, 521, 522, 1000, 1471, 1472] {
@@ -300,7 +300,7 @@ fn outer_fields_follow_the_inner_ones() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     rig.serve(&service("udp:192.0.2.10:80", Rr, Tun, PORT, &[(REAL, 1)]));
     let cases = [
         ("best effort", 0x00, 0, true, 0),

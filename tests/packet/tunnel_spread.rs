@@ -60,7 +60,7 @@ fn gue_source_ports() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     for way in ways(&[GUE, summed(GUE)]) {
         rig.clear();
         rig.serve(&way.service());
@@ -81,7 +81,7 @@ fn outer_sources() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     for way in ways(&[IPIP, GUE, summed(GUE), GRE, summed(GRE)]) {
         rig.clear();
         rig.serve(&way.service());

@@ -25,7 +25,7 @@ fn round_robin_from_two_cpus() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     for method in [Dr, Nat] {
         rig.clear();
         let web = service(
@@ -47,7 +47,7 @@ fn weighted_round_robin_from_two_cpus() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     let weights = [(REAL, 1), (OTHER_REAL, 2), (THIRD_REAL, 3)];
     let web = service("tcp:192.0.2.10:80", Wrr, Dr, PORT, &weights);
     rig.serve(&web);
@@ -62,7 +62,7 @@ fn the_same_connection_from_two_cpus() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     for method in [Dr, Nat] {
         rig.clear();
         let web = service("tcp:192.0.2.10:80", Rr, method, PORT, &[(REAL, 1)]);
@@ -80,7 +80,7 @@ fn one_after_the_other() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     rig.serve(&service(
         "tcp:192.0.2.10:80",
         Rr,

@@ -33,7 +33,7 @@ impl Rig {
 /// Runs a test on tcp and udp services with a connection established each, in
 /// one method after the other.
 fn in_each_method(mut test: impl FnMut(&mut Rig)) {
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     for method in [Dr, Nat, Tun] {
         rig.clear();
         for id in ["tcp:192.0.2.10:80", "udp:192.0.2.10:80"] {
@@ -108,11 +108,11 @@ fn other_destinations() {
         assert_eq!(rig.all_drops(), []);
     });
     // A port that only the other protocol has.
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     rig.serve(&service("udp:192.0.2.10:80", Rr, Dr, PORT, &[(REAL, 1)]));
     rig.passes("TCP to a UDP service", &TCP_SYN.frame());
     assert_eq!(
-        Rig::new().run(&TCP_SYN.frame()).verdict,
+        Rig::shared().run(&TCP_SYN.frame()).verdict,
         Verdict::Pass,
         "no service at all"
     );

@@ -78,7 +78,7 @@ fn each_egress() {
     if !privilege::bpf() {
         return;
     }
-    let mut rig = Rig::new();
+    let mut rig = Rig::shared();
     let methods = [Method::Dr, Method::Nat, tun(IPIP, false), tun(GUE, true)];
     for method in methods {
         for is_ipv6 in [false, true] {
@@ -139,7 +139,7 @@ fn replies_by_another_interface() {
         return;
     }
     with_wires(|_, wires| {
-        let mut rig = Rig::new();
+        let mut rig = Rig::shared();
         for is_ipv6 in [false, true] {
             let mut way = Way::new(Method::Nat, is_ipv6, Protocol::Tcp);
             rig.clear();
@@ -175,7 +175,7 @@ fn replies_by_a_vlan_interface() {
                  neighbour add 198.51.101.7 lladdr 02:00:00:00:00:77 nud permanent dev outside.100\n")
             .unwrap();
         let index = if_nametoindex("outside.100").unwrap();
-        let mut rig = Rig::new();
+        let mut rig = Rig::shared();
         let way = Way::new(Method::Nat, false, Protocol::Tcp);
         rig.serve(&way.service());
         let ports = HashMap::from([(index, egress(wires.outside, vlan::ONE_TAG))]);

@@ -3,6 +3,7 @@
 
 use lb_daemon::config::model::{
     ForwardingMethod, Protocol, Scheduler::Rr, Service, ServiceId, Tunnel, TunnelKind,
+    VirtualAddress,
 };
 
 use crate::{
@@ -123,11 +124,11 @@ impl Way {
             Method::Tun { tunnel, .. } => (ForwardingMethod::Tun, tunnel),
             Method::Local => (ForwardingMethod::Local, Tunnel::default()),
         };
-        let id = ServiceId {
+        let id = ServiceId::Address(VirtualAddress {
             protocol: self.protocol,
             address: self.vip(),
             port: PORT,
-        };
+        });
         let mut service = service(
             &id.to_string(),
             Rr,

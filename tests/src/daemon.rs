@@ -87,6 +87,7 @@ pub fn configuration(network: &Topology, services: &str) -> Result<String> {
          services = 64\n\
          reals = 1024\n\
          connections = 16384\n\
+         persistence = 4096\n\
          \n\
          [options]\n\
          reuse_fin_wait = true\n\

@@ -66,26 +66,36 @@ impl NameServer {
 /// comes from a port that no other came from: the ports that the kernel would
 /// choose repeat now and then, and a repeated one is no new connection.
 pub fn ask_many(client: &Namespace, server: IpAddr, times: usize) -> Result<Tally> {
-    let any = if server.is_ipv4() { "0.0.0.0" } else { "::" };
     let mut tally = Tally::default();
     for _ in 0..times {
-        let port = NEXT_PORT.fetch_add(1, Ordering::Relaxed);
-        let mut command = client.command("dig");
-        // -r: no settings of the user's.
-        command.args(["-r", "-b", &format!("{any}#{port}"), &format!("@{server}")]);
-        command.args(["+short", "+tries=1", "+time=2", QUESTION, "TXT"]);
-        let output = process::capture(&mut command)?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        // Comments say what went wrong.
-        let answer = text
-            .lines()
-            .find_map(|line| line.strip_prefix('"')?.strip_suffix('"'));
-        match answer {
-            Some(name) => *tally.answers.entry(name.to_owned()).or_default() += 1,
+        match ask(client, server, next_port())? {
+            Some(name) => *tally.answers.entry(name).or_default() += 1,
             None => tally.failures += 1,
         }
     }
     Ok(tally)
+}
+
+/// A client port that no question has come from yet.
+pub fn next_port() -> u16 {
+    NEXT_PORT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Asks `server` once from `port`: the name of who answered. None without an answer
+/// from the address that was asked.
+pub fn ask(client: &Namespace, server: IpAddr, port: u16) -> Result<Option<String>> {
+    let any = if server.is_ipv4() { "0.0.0.0" } else { "::" };
+    let mut command = client.command("dig");
+    // -r: no settings of the user's.
+    command.args(["-r", "-b", &format!("{any}#{port}"), &format!("@{server}")]);
+    command.args(["+short", "+tries=1", "+time=2", QUESTION, "TXT"]);
+    let output = process::capture(&mut command)?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    // Comments say what went wrong.
+    let answer = text
+        .lines()
+        .find_map(|line| line.strip_prefix('"')?.strip_suffix('"'));
+    Ok(answer.map(str::to_owned))
 }
 
 /// A server of one zone and nothing else, with all its files in `directory`.

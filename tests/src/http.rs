@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::certificate::Certificate;
 use crate::namespace::Namespace;
 use crate::process::{self, Process};
 
@@ -58,6 +59,14 @@ impl fmt::Display for Tally {
 /// The page at `url`; an error if there is none.
 pub fn get(client: &Namespace, url: &str) -> Result<String> {
     let mut command = curl(client);
+    command.args(["--max-time", REQUEST_LIMIT, url]);
+    Ok(process::output(&mut command)?.trim_end().to_owned())
+}
+
+/// As [`get`], by TLS with a server that has this certificate.
+pub fn get_secure(client: &Namespace, url: &str, certificate: &Certificate) -> Result<String> {
+    let mut command = curl(client);
+    command.arg("--cacert").arg(&certificate.certificate);
     command.args(["--max-time", REQUEST_LIMIT, url]);
     Ok(process::output(&mut command)?.trim_end().to_owned())
 }

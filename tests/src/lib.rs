@@ -19,10 +19,12 @@
 //! harness itself made.
 
 pub mod capture;
+pub mod certificate;
 pub mod conversation;
 pub mod daemon;
 pub mod dns;
 pub mod echo;
+pub mod ftpserver;
 pub mod http;
 pub mod interrupt;
 pub mod link;
@@ -33,6 +35,7 @@ pub mod process;
 pub mod scratch;
 pub mod sctp;
 pub mod service;
+pub mod slow_curl;
 pub mod socket_options;
 pub mod topology;
 pub mod trickle;

@@ -42,6 +42,9 @@ pub fn check_network() -> Result<()> {
         ("curl", "--version"),
         ("named", "-v"),
         ("dig", "-v"),
+        ("vsftpd", "-v"),
+        ("lftp", "--version"),
+        ("openssl", "version"),
         ("tcpdump", "--version"),
         ("tshark", "--version"),
     ];

@@ -28,6 +28,23 @@ impl Service {
         Self { port, text }
     }
 
+    /// A service by firewall mark; the packet's port stays unless a real has one.
+    pub fn marked(name: &str, mark: u32, family: Family, forward: &str) -> Self {
+        let family = match family {
+            Family::V4 => "ipv4",
+            Family::V6 => "ipv6",
+        };
+        let text = format!(
+            "[[service]]\n\
+             name = \"{name}\"\n\
+             fwmark = {mark}\n\
+             family = \"{family}\"\n\
+             scheduler = \"rr\"\n\
+             forward = \"{forward}\"\n"
+        );
+        Self { port: 0, text }
+    }
+
     /// With another line: of the service, while it has no reals.
     pub fn with(mut self, line: &str) -> Self {
         self.text += line;
@@ -52,6 +69,19 @@ impl Service {
             service.real(real.address_in(family), &line)
         })
     }
+}
+
+/// A `[[firewall_mark]]` table: what goes by TCP to these ports of `destination`.
+/// `ports` is an array's elements as the file has them: `80, "1000-2000"`.
+pub fn firewall_mark(mark: u32, destination: IpAddr, ports: &str) -> String {
+    format!(
+        "[[firewall_mark]]\n\
+         mark = {mark}\n\
+         protocol = \"tcp\"\n\
+         destination = \"{destination}\"\n\
+         ports = [{ports}]\n\
+         \n"
+    )
 }
 
 impl fmt::Display for Service {

@@ -238,6 +238,46 @@ impl Topology {
         Ok(())
     }
 
+    /// Keeps the socket buffers of clients and reals below what a test sends slowly,
+    /// so that such a transfer goes on while it is looked at (tcp(7)).
+    pub fn keep_buffers_small(&self) -> Result<()> {
+        for host in self.clients.iter().chain(&self.reals) {
+            host.sysctls(&[
+                ("net/ipv4/tcp_rmem", "4096 65536 131072"),
+                ("net/ipv4/tcp_wmem", "4096 16384 131072"),
+            ])?;
+        }
+        Ok(())
+    }
+
+    /// Lets all that a client sends to the VIP come from another network than the
+    /// clients': 10.0.`network`.0/24 and 2001:db8:`network`::/64. Not on one wire.
+    pub fn move_client(&self, client: &Host, network: u8) -> Result<()> {
+        let plan = Plan::new(self.spec.wiring);
+        let number = client.address().octets()[3];
+        let own = plan::address(FRONT, number);
+        let (moved, director) = (
+            plan::address(network, number),
+            plan::address(FRONT, DIRECTOR),
+        );
+        client.add_loopback_address(moved)?;
+        client.ip(&format!(
+            "route replace {} via {} src {}\nroute replace {} via {} src {}\n",
+            plan.vip.v4, director.v4, moved.v4, plan.vip.v6, director.v6, moved.v6
+        ))?;
+        for router in [&self.director, &self.switch] as [&Namespace; 2] {
+            router.ip(&format!(
+                "route add {}/32 via {}\nroute add {}/128 via {}\n",
+                moved.v4, own.v4, moved.v6, own.v6
+            ))?;
+            // The client's questions for MAC addresses no longer come from its own.
+            for gateway in [own.v4.to_string(), own.v6.to_string()] {
+                router.run("ping", &["-c", "1", "-W", "2", &gateway])?;
+            }
+        }
+        Ok(())
+    }
+
     fn route_in_switch(&self) -> Result<()> {
         host::assign(&self.switch, "front", plan::address(FRONT, SWITCH))?;
         host::assign(&self.switch, "back", plan::address(BACK, SWITCH))?;

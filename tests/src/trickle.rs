@@ -14,7 +14,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use crate::conversation::Conversation;
 use crate::http;
 use crate::namespace::Namespace;
-use crate::topology::Topology;
+use crate::topology::{Family, PORT, Topology};
 use crate::wait;
 use crate::webserver::WebServer;
 
@@ -32,9 +32,22 @@ const PROGRESS_LIMIT: Duration = Duration::from_secs(20);
 /// Under what name the file is published.
 const NAME: &str = "trickle";
 
+/// Ten slow seconds, for networks that [keep buffers small](Topology::keep_buffers_small).
+const SMALL_FILE_BYTES: u64 = 4 << 20;
+
 /// Makes the file that is downloaded and publishes it on all servers. Once a network.
 pub fn publish(network: &Topology, servers: &[WebServer]) -> Result<()> {
-    let file = http::random_file(network.directory(), NAME, FILE_BYTES)?;
+    publish_bytes(network, servers, FILE_BYTES)
+}
+
+/// As [`publish`], where many downloads would take long: with small buffers.
+pub fn publish_small(network: &Topology, servers: &[WebServer]) -> Result<()> {
+    network.keep_buffers_small()?;
+    publish_bytes(network, servers, SMALL_FILE_BYTES)
+}
+
+fn publish_bytes(network: &Topology, servers: &[WebServer], bytes: u64) -> Result<()> {
+    let file = http::random_file(network.directory(), NAME, bytes)?;
     servers
         .iter()
         .try_for_each(|server| server.publish(NAME, &file))
@@ -51,15 +64,21 @@ pub struct Trickle {
 impl Trickle {
     /// Starts a download of the published file by way of the VIP.
     pub fn start(network: &Topology, client: &Namespace) -> Result<Self> {
+        Self::start_in(Family::V4, network, client)
+    }
+
+    /// As [`Self::start`], by either family.
+    pub fn start_in(family: Family, network: &Topology, client: &Namespace) -> Result<Self> {
         let expected = File::open(network.directory().join(NAME))?;
-        let conversation = Conversation::open(client, network.vip(), crate::topology::PORT)?;
+        let conversation = Conversation::open(client, network.vip_in(family), PORT)?;
         let (stream, length) = conversation.begin(&format!("/files/{NAME}"))?;
-        ensure!(length as u64 == FILE_BYTES, "the file has {length} bytes");
+        let published = expected.metadata()?.len();
+        ensure!(length as u64 == published, "the file has {length} bytes");
         stream.set_read_timeout(Some(PROGRESS_LIMIT))?;
         let received = Arc::new(AtomicUsize::new(0));
         let hurry = Arc::new(AtomicBool::new(false));
         let (count, fast) = (Arc::clone(&received), Arc::clone(&hurry));
-        let reader = thread::spawn(move || read(stream, expected, &count, &fast));
+        let reader = thread::spawn(move || read(stream, expected, published, &count, &fast));
         Ok(Self {
             received,
             hurry,
@@ -97,11 +116,12 @@ impl Trickle {
 fn read(
     mut stream: impl Read,
     mut expected: File,
+    bytes: u64,
     received: &AtomicUsize,
     hurry: &AtomicBool,
 ) -> Result<()> {
     let (mut chunk, mut sent) = (vec![0; CHUNK_BYTES], vec![0; CHUNK_BYTES]);
-    for _ in 0..FILE_BYTES / CHUNK_BYTES as u64 {
+    for _ in 0..bytes / CHUNK_BYTES as u64 {
         stream.read_exact(&mut chunk)?;
         expected.read_exact(&mut sent)?;
         ensure!(chunk == sent, "what came is not what was sent");

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::certificate::Certificate;
 use crate::namespace::Namespace;
 use crate::process::Process;
 use crate::wait;
@@ -25,12 +26,36 @@ impl WebServer {
     /// Starts nginx in `namespace` on every address and `port`, with its files
     /// in a new directory `name` under `scratch`; returns when it listens.
     pub fn start(namespace: &Namespace, name: &str, port: u16, scratch: &Path) -> Result<Self> {
+        Self::launch(namespace, name, port, None, scratch)
+    }
+
+    /// As [`Self::start`], by TLS.
+    pub fn start_secure(
+        namespace: &Namespace,
+        name: &str,
+        port: u16,
+        certificate: &Certificate,
+        scratch: &Path,
+    ) -> Result<Self> {
+        Self::launch(namespace, name, port, Some(certificate), scratch)
+    }
+
+    fn launch(
+        namespace: &Namespace,
+        name: &str,
+        port: u16,
+        certificate: Option<&Certificate>,
+        scratch: &Path,
+    ) -> Result<Self> {
         let directory = scratch.join(format!("{name}-{port}"));
         for part in ["files", "upload", "temp"] {
             fs::create_dir_all(directory.join(part))?;
         }
         let configuration = directory.join("nginx.conf");
-        fs::write(&configuration, nginx_conf(name, port, &directory))?;
+        fs::write(
+            &configuration,
+            nginx_conf(name, port, certificate, &directory),
+        )?;
         let mut command = namespace.command("nginx");
         command
             .arg("-p")
@@ -89,8 +114,24 @@ impl WebServer {
 }
 
 /// One process, all files in our directory, nothing of the machine's own nginx.
-fn nginx_conf(name: &str, port: u16, directory: &Path) -> String {
+fn nginx_conf(
+    name: &str,
+    port: u16,
+    certificate: Option<&Certificate>,
+    directory: &Path,
+) -> String {
     let directory = directory.display();
+    let (ssl, files) = match certificate {
+        None => ("", String::new()),
+        Some(Certificate { certificate, key }) => (
+            "ssl ",
+            format!(
+                "ssl_certificate {}; ssl_certificate_key {};",
+                certificate.display(),
+                key.display()
+            ),
+        ),
+    };
     format!(
         r#"daemon off;
 master_process off;
@@ -107,8 +148,9 @@ http {{
     client_max_body_size 0;
     default_type application/octet-stream;
     server {{
-        listen {port} backlog=1024;
-        listen [::]:{port} backlog=1024;
+        listen {port} {ssl}backlog=1024;
+        listen [::]:{port} {ssl}backlog=1024;
+        {files}
         location / {{ default_type text/plain; return 200 "{name}\n"; }}
         location /files/ {{ root {directory}; }}
         location /upload/ {{ root {directory}; dav_methods PUT DELETE; create_full_put_path on; }}

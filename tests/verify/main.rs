@@ -75,12 +75,13 @@ fn director() -> Result<Vec<Verified>> {
         services: 64,
         reals: 64,
         connections: 1024,
+        persistence: 1024,
     });
-    let mut programs = Programs::load(&pins, &sizes)?.programs;
+    let programs = Programs::load(&pins, &sizes)?.programs;
     let mut names: Vec<_> = programs.verified_instructions().into_keys().collect();
     names.sort();
     let describe = |name| {
-        let info = programs.xdp(name)?.info()?;
+        let info = programs.info(name)?;
         Verified::new("director", name, &info)
     };
     names.iter().map(String::as_str).map(describe).collect()

@@ -1,6 +1,7 @@
 //! The schedulers: for each, the plan that the daemon lays out and the pick
 //! that the program makes from it. One file each.
 
+pub mod maglev;
 pub mod rr;
 pub mod wrr;
 

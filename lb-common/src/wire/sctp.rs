@@ -17,7 +17,18 @@ pub struct Sctp {
     pub chunk_length: Be16,
 }
 
-/// Chunk type of the first packet of an association.
+/// Chunk types (RFC 9260 section 3.2). INIT is the first packet of an
+/// association.
+pub const DATA: u8 = 0;
 pub const INIT: u8 = 1;
+pub const INIT_ACK: u8 = 2;
+pub const SACK: u8 = 3;
+pub const ABORT: u8 = 6;
+pub const SHUTDOWN: u8 = 7;
+pub const SHUTDOWN_ACK: u8 = 8;
+pub const ERROR: u8 = 9;
+pub const COOKIE_ECHO: u8 = 10;
+pub const COOKIE_ACK: u8 = 11;
+pub const SHUTDOWN_COMPLETE: u8 = 14;
 
 const _: () = assert!(size_of::<Sctp>() == 16);

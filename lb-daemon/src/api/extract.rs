@@ -10,7 +10,13 @@ use axum::{
 };
 
 use super::{fields::Fields, problem::Problem};
-use crate::{config::vocabulary, state::handle::ServiceRef};
+use crate::{
+    config::{
+        mark::{self, MarkRule},
+        vocabulary,
+    },
+    state::handle::ServiceRef,
+};
 
 /// Largest body that is read.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -33,6 +39,11 @@ pub(super) struct RealPath {
 /// `?now=true`: cut the connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Now(pub(super) bool);
+
+/// `?mark=80&protocol=tcp&destination=192.0.2.10&ports=80,443`: a rule of the
+/// firewall marks, in the words of the command line. No ports: all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct MarkQuery(pub(super) MarkRule);
 
 /// The body, a JSON object.
 #[derive(Debug)]
@@ -99,6 +110,39 @@ impl<S: Send + Sync> FromRequestParts<S> for Now {
         }
         Ok(now)
     }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for MarkQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Query(query) = Query::<Vec<(String, String)>>::from_request_parts(parts, state)
+            .await
+            .map_err(|rejection| Problem::new(StatusCode::BAD_REQUEST, rejection.body_text()))?;
+        mark_rule(&query).map(Self).map_err(Problem::invalid)
+    }
+}
+
+fn mark_rule(query: &[(String, String)]) -> Result<MarkRule, String> {
+    const KEYS: [&str; 4] = ["mark", "protocol", "destination", "ports"];
+    if let Some((key, _)) = query.iter().find(|(key, _)| !KEYS.contains(&&**key)) {
+        let keys = KEYS.join(", ");
+        return Err(format!("{key}: unknown query parameter; there are {keys}"));
+    }
+    let value = |wanted: &str| query.iter().rev().find(|(key, _)| key == wanted);
+    let required = |key: &'static str| {
+        let found = value(key).map(|(_, value)| value.as_str());
+        found.ok_or_else(|| format!("{key}: missing; the query names the rule"))
+    };
+    let at = |key: &'static str| move |problem: String| format!("{key}: {problem}");
+    Ok(MarkRule {
+        mark: mark::mark(required("mark")?).map_err(at("mark"))?,
+        protocol: vocabulary::protocol(required("protocol")?).map_err(at("protocol"))?,
+        destination: mark::destination(required("destination")?).map_err(at("destination"))?,
+        ports: value("ports").map_or(Ok(Vec::new()), |(_, ports)| {
+            mark::ports(ports).map_err(at("ports"))
+        })?,
+    })
 }
 
 impl<S: Send + Sync> FromRequest<S> for Object {

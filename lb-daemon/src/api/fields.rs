@@ -2,10 +2,15 @@
 //! end is unknown, and refused by name like everything that this version does
 //! not act on.
 
+use std::ops::RangeInclusive;
+
 use serde_json::{Map, Value};
 
 use super::problem::Problem;
-use crate::config::vocabulary::{NOT_SUPPORTED_YET, is_near, nearest};
+use crate::{
+    config::vocabulary::{NOT_SUPPORTED_YET, is_near, nearest},
+    state::handle::Switch,
+};
 
 /// A JSON object that is being read.
 #[derive(Debug, Default)]
@@ -45,11 +50,11 @@ impl Fields {
         }
     }
 
-    /// The number in `field`, at most `most`.
+    /// The number in `field`, from `range`.
     pub(super) fn number(
         &mut self,
         field: &'static str,
-        most: u32,
+        range: RangeInclusive<u32>,
     ) -> Result<Option<u32>, Problem> {
         let Some(value) = self.take(field) else {
             return Ok(None);
@@ -60,10 +65,23 @@ impl Fields {
         let in_range = number
             .as_u64()
             .and_then(|number| u32::try_from(number).ok())
-            .filter(|number| *number <= most);
+            .filter(|number| range.contains(number));
         in_range.map(Some).ok_or_else(|| {
-            Problem::invalid(format!("{field}: {number} is out of range: 0 to {most}"))
+            let (least, most) = (range.start(), range.end());
+            Problem::invalid(format!(
+                "{field}: {number} is out of range: {least} to {most}"
+            ))
         })
+    }
+
+    /// As [`Self::number`], of a prefix's length.
+    pub(super) fn prefix_length(
+        &mut self,
+        field: &'static str,
+        bits: u8,
+    ) -> Result<Option<u8>, Problem> {
+        let length = self.number(field, 1..=bits.into())?;
+        Ok(length.and_then(|length| u8::try_from(length).ok()))
     }
 
     /// The switch in `field`.
@@ -81,22 +99,10 @@ impl Fields {
         field: &'static str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Result<Option<Vec<T>>, Problem> {
-        let elements = match self.take(field) {
-            None => return Ok(None),
-            Some(Value::Array(elements)) => elements,
-            Some(other) => return Err(wrong_type(field, "an array", &other)),
-        };
-        let element = |element: &Value| match element {
-            Value::String(text) => {
-                parse(text).map_err(|problem| Problem::invalid(format!("{field}: {problem}")))
-            }
-            other => Err(wrong_type(field, "a string", other)),
-        };
-        elements
-            .iter()
-            .map(element)
-            .collect::<Result<_, _>>()
-            .map(Some)
+        self.values(field, |value| match value {
+            Value::String(text) => parse(text),
+            other => Err(format!("expected a string, found {}", kind(other))),
+        })
     }
 
     /// The object in `field`.
@@ -106,6 +112,35 @@ impl Fields {
             Some(value @ Value::Object(_)) => Self::new(value).map(Some),
             Some(other) => Err(wrong_type(field, "an object", &other)),
         }
+    }
+
+    /// As [`Self::object`]; `null` is [`Switch::Off`].
+    pub(super) fn switch(&mut self, field: &'static str) -> Result<Switch<Fields>, Problem> {
+        if self.left.get(field) == Some(&Value::Null) {
+            self.take(field);
+            return Ok(Switch::Off);
+        }
+        Ok(match self.object(field)? {
+            None => Switch::Stays,
+            Some(fields) => Switch::On(fields),
+        })
+    }
+
+    /// The values listed in `field`, each as `parse` understands it.
+    pub(super) fn values<T>(
+        &mut self,
+        field: &'static str,
+        parse: impl Fn(&Value) -> Result<T, String>,
+    ) -> Result<Option<Vec<T>>, Problem> {
+        let elements = match self.take(field) {
+            None => return Ok(None),
+            Some(Value::Array(elements)) => elements,
+            Some(other) => return Err(wrong_type(field, "an array", &other)),
+        };
+        let values = elements.iter().map(|element| {
+            parse(element).map_err(|problem| Problem::invalid(format!("{field}: {problem}")))
+        });
+        values.collect::<Result<_, _>>().map(Some)
     }
 
     /// The objects listed in `field`.
@@ -194,7 +229,7 @@ mod tests {
     #[test]
     fn what_nobody_takes_is_unknown() {
         let mut fields = fields(json!({"weight": 3, "weigth": 4}));
-        assert_eq!(fields.number("weight", 65_535), Ok(Some(3)));
+        assert_eq!(fields.number("weight", 0..=65_535), Ok(Some(3)));
         assert_eq!(
             fields.finish().unwrap_err().detail,
             "weigth: unknown field; did you mean weight?"
@@ -206,7 +241,7 @@ mod tests {
         let mut fields = fields(json!({"weight": 65_536, "name": 4, "port": 1.5, "forward": null}));
         let detail = |problem: Problem| problem.detail;
         assert_eq!(
-            fields.number("weight", 65_535).map_err(detail),
+            fields.number("weight", 0..=65_535).map_err(detail),
             Err("weight: 65536 is out of range: 0 to 65535".into())
         );
         assert_eq!(
@@ -214,7 +249,7 @@ mod tests {
             Err("name: expected a string, found a number".into())
         );
         assert_eq!(
-            fields.number("port", 9).map_err(detail),
+            fields.number("port", 0..=9).map_err(detail),
             Err("port: 1.5 is out of range: 0 to 9".into())
         );
         assert_eq!(
@@ -241,8 +276,8 @@ mod tests {
             .unwrap_err();
         assert_eq!(problem.detail, "tunnel: not supported yet by this version");
         assert!(
-            fields(json!({"persistence": null}))
-                .later("persistence", &Value::Null)
+            fields(json!({"health": null}))
+                .later("health", &Value::Null)
                 .is_err()
         );
     }

@@ -8,10 +8,15 @@ use serde_json::{Value, json};
 use super::{fields::Fields, problem::Problem};
 use crate::{
     config::{
-        model::{ForwardingMethod, Real, RealId, Scheduler, Service, Tunnel, Weight},
+        defence::{MAX_RATE, default_burst},
+        mark::{self, MarkRule},
+        model::{
+            ForwardingMethod, OnDown, RateLimit, RealState, Scheduler, Service, Tunnel, Weight,
+        },
+        persistence::MAX_TIMEOUT_S,
         vocabulary,
     },
-    state::handle::{NewReal, RealPatch, ServicePatch, TunnelPatch},
+    state::handle::{NewReal, PersistencePatch, RealPatch, ServicePatch, Switch, TunnelPatch},
 };
 use lb_common::limits::MAX_WEIGHT;
 
@@ -27,16 +32,7 @@ pub(super) fn new_service(mut fields: Fields) -> Result<Service, Problem> {
     let forward = settings.forward.unwrap_or(ForwardingMethod::Dr);
     let mut reals = Vec::new();
     for fields in listed {
-        let real = new_real(fields)?;
-        reals.push(Real {
-            id: RealId {
-                address: real.address,
-                port: real.port.unwrap_or(id.port),
-            },
-            weight: real.weight,
-            forward: real.forward.unwrap_or(forward),
-            tunnel: real.tunnel.apply(Tunnel::default()),
-        });
+        reals.push(new_real(fields)?.real(id, forward));
     }
     let scheduler = settings.scheduler_or_default()?;
     let service = Service {
@@ -45,6 +41,10 @@ pub(super) fn new_service(mut fields: Fields) -> Result<Service, Problem> {
         scheduler,
         forward,
         masquerade: settings.masquerade.unwrap_or_default(),
+        persistence: settings.persistence.apply(None),
+        one_packet: settings.one_packet.unwrap_or_default(),
+        on_down: settings.on_down.unwrap_or_default(),
+        rate_limit: settings.rate_limit.apply(None),
         reals,
     };
     service
@@ -65,6 +65,10 @@ pub(super) fn service_patch(mut fields: Fields) -> Result<ServicePatch, Problem>
         scheduler: settings.scheduler,
         forward: settings.forward,
         masquerade: settings.masquerade,
+        persistence: settings.persistence,
+        one_packet: settings.one_packet,
+        on_down: settings.on_down,
+        rate_limit: settings.rate_limit,
     })
 }
 
@@ -79,6 +83,20 @@ pub(super) fn service_replacement(mut fields: Fields) -> Result<ServicePatch, Pr
         scheduler: Some(settings.scheduler_or_default()?),
         forward: Some(settings.forward.unwrap_or(ForwardingMethod::Dr)),
         masquerade: Some(settings.masquerade.unwrap_or_default()),
+        persistence: match settings.persistence.apply(None) {
+            None => Switch::Off,
+            Some(persistence) => Switch::On(PersistencePatch {
+                timeout_s: Some(persistence.timeout_s),
+                netmask: Some(persistence.netmask),
+                netmask_v6: Some(persistence.netmask_v6),
+            }),
+        },
+        one_packet: Some(settings.one_packet.unwrap_or_default()),
+        on_down: Some(settings.on_down.unwrap_or_default()),
+        rate_limit: settings
+            .rate_limit
+            .apply(None)
+            .map_or(Switch::Off, Switch::On),
         name: settings.name,
     })
 }
@@ -96,6 +114,9 @@ pub(super) fn new_real(mut fields: Fields) -> Result<NewReal, Problem> {
         weight: settings.weight.unwrap_or(Weight::ONE),
         forward: settings.forward,
         tunnel: settings.tunnel,
+        upper_threshold: settings.upper_threshold.unwrap_or_default(),
+        lower_threshold: settings.lower_threshold.unwrap_or_default(),
+        state: settings.state.unwrap_or_default(),
     })
 }
 
@@ -108,11 +129,15 @@ pub(super) fn real_patch(mut fields: Fields) -> Result<RealPatch, Problem> {
         weight: settings.weight,
         forward: settings.forward,
         tunnel: settings.tunnel,
+        upper_threshold: settings.upper_threshold,
+        lower_threshold: settings.lower_threshold,
+        state: settings.state,
     })
 }
 
 /// What a PUT makes of a real of a service that forwards by `forward`: what is
-/// not named gets its default.
+/// not named gets its default. The state alone stays: a server under repair is
+/// not to come back by a change of its weight.
 pub(super) fn real_replacement(
     fields: Fields,
     forward: ForwardingMethod,
@@ -127,7 +152,35 @@ pub(super) fn real_replacement(
             port: Some(tunnel.port),
             checksum: Some(tunnel.checksum),
         },
+        upper_threshold: Some(patch.upper_threshold.unwrap_or_default()),
+        lower_threshold: Some(patch.lower_threshold.unwrap_or_default()),
+        state: patch.state,
     })
+}
+
+/// The rule of the firewall marks that a POST asks for.
+pub(super) fn new_mark(mut fields: Fields) -> Result<MarkRule, Problem> {
+    let missing = |field| move || Problem::invalid(format!("{field}: missing"));
+    let ports = |value: &Value| match value {
+        Value::String(text) => mark::port_range(text),
+        Value::Number(number) => mark::port_range(&number.to_string()),
+        other => mark::port_range(&other.to_string()),
+    };
+    let rule = MarkRule {
+        mark: fields
+            .number("mark", 1..=u32::MAX)?
+            .ok_or_else(missing("mark"))?,
+        protocol: fields
+            .parsed("protocol", vocabulary::protocol)?
+            .ok_or_else(missing("protocol"))?,
+        destination: fields
+            .parsed("destination", mark::destination)?
+            .ok_or_else(missing("destination"))?,
+        ports: mark::in_order(fields.values("ports", ports)?.unwrap_or_default()),
+    };
+    fields.read_only(&["owner"])?;
+    fields.finish()?;
+    Ok(rule)
 }
 
 /// A service's own settings, and the refusal of those that come later.
@@ -137,6 +190,10 @@ struct ServiceSettings {
     scheduler: Option<Scheduler>,
     forward: Option<ForwardingMethod>,
     masquerade: Option<Vec<IpAddr>>,
+    persistence: Switch<PersistencePatch>,
+    one_packet: Option<bool>,
+    on_down: Option<OnDown>,
+    rate_limit: Switch<RateLimit>,
 }
 
 impl ServiceSettings {
@@ -146,23 +203,22 @@ impl ServiceSettings {
             scheduler: fields.parsed("scheduler", vocabulary::scheduler)?,
             forward: fields.parsed("forward", vocabulary::forwarding_method)?,
             masquerade: fields.texts("masquerade", vocabulary::address)?,
+            persistence: persistence(fields)?,
+            one_packet: fields.flag("one_packet")?,
+            on_down: fields.parsed("on_down", vocabulary::on_down)?,
+            rate_limit: rate_limit(fields)?,
         };
         for (field, default) in [
             ("scheduler_flags", json!([])),
             ("mh_table_size", json!(4093)),
-            ("one_packet", json!(false)),
-            ("on_down", json!("keep")),
             ("require", json!("all")),
             (
                 "quorum",
                 json!({"up": 1, "hysteresis": 0, "notify_up": [], "notify_down": []}),
             ),
-            ("persistence", Value::Null),
             ("slow_start_s", Value::Null),
             ("sorry_server", Value::Null),
             ("listen", Value::Null),
-            ("fwmark", Value::Null),
-            ("family", Value::Null),
             ("health", Value::Null),
         ] {
             fields.later(field, &default)?;
@@ -188,22 +244,24 @@ struct RealSettings {
     weight: Option<Weight>,
     forward: Option<ForwardingMethod>,
     tunnel: TunnelPatch,
+    upper_threshold: Option<u32>,
+    lower_threshold: Option<u32>,
+    state: Option<RealState>,
 }
 
 impl RealSettings {
     fn take(fields: &mut Fields) -> Result<Self, Problem> {
         let settings = Self {
-            weight: fields.number("weight", MAX_WEIGHT)?.and_then(Weight::new),
+            weight: fields
+                .number("weight", 0..=MAX_WEIGHT)?
+                .and_then(Weight::new),
             forward: fields.parsed("forward", vocabulary::forwarding_method)?,
             tunnel: tunnel(fields)?,
+            upper_threshold: fields.number("upper_threshold", 0..=u32::MAX)?,
+            lower_threshold: fields.number("lower_threshold", 0..=u32::MAX)?,
+            state: fields.parsed("state", vocabulary::real_state)?,
         };
-        for (field, default) in [
-            ("upper_threshold", json!(0)),
-            ("lower_threshold", json!(0)),
-            ("notify_up", json!([])),
-            ("notify_down", json!([])),
-            ("state", json!("ready")),
-        ] {
+        for (field, default) in [("notify_up", json!([])), ("notify_down", json!([]))] {
             fields.later(field, &default)?;
         }
         fields.read_only(&[
@@ -223,21 +281,66 @@ impl RealSettings {
 
 /// A real's `tunnel`, as in `lbd.toml`.
 fn tunnel(of: &mut Fields) -> Result<TunnelPatch, Problem> {
-    let Some(mut fields) = of.object("tunnel")? else {
+    let Some(fields) = of.object("tunnel")? else {
         return Ok(TunnelPatch::default());
     };
-    let mut read = || {
-        let patch = TunnelPatch {
+    whole("tunnel", fields, |fields| {
+        Ok(TunnelPatch {
             kind: fields.parsed("type", vocabulary::tunnel_kind)?,
             port: fields
-                .number("port", u16::MAX.into())?
+                .number("port", 0..=u16::MAX.into())?
                 .and_then(|port| u16::try_from(port).ok()),
             checksum: fields.flag("checksum")?,
-        };
-        std::mem::take(&mut fields).finish()?;
-        Ok(patch)
+        })
+    })
+}
+
+/// A service's `persistence`; `null` is none.
+fn persistence(of: &mut Fields) -> Result<Switch<PersistencePatch>, Problem> {
+    let fields = match of.switch("persistence")? {
+        Switch::Stays => return Ok(Switch::Stays),
+        Switch::Off => return Ok(Switch::Off),
+        Switch::On(fields) => fields,
     };
-    read().map_err(|problem: Problem| Problem::invalid(format!("tunnel.{}", problem.detail)))
+    let patch = whole("persistence", fields, |fields| {
+        Ok(PersistencePatch {
+            timeout_s: fields.number("timeout_s", 1..=MAX_TIMEOUT_S)?,
+            netmask: fields.prefix_length("netmask", 32)?,
+            netmask_v6: fields.prefix_length("netmask_v6", 128)?,
+        })
+    });
+    patch.map(Switch::On)
+}
+
+/// A service's `rate_limit`; `null` is none.
+fn rate_limit(of: &mut Fields) -> Result<Switch<RateLimit>, Problem> {
+    let fields = match of.switch("rate_limit")? {
+        Switch::Stays => return Ok(Switch::Stays),
+        Switch::Off => return Ok(Switch::Off),
+        Switch::On(fields) => fields,
+    };
+    let limit = whole("rate_limit", fields, |fields| {
+        let Some(connections) = fields.number("connections", 1..=MAX_RATE)? else {
+            return Err(Problem::invalid("connections: missing"));
+        };
+        let burst = fields.number("burst", 1..=MAX_RATE)?;
+        Ok(RateLimit {
+            connections,
+            burst: burst.unwrap_or(default_burst(connections)),
+        })
+    });
+    limit.map(Switch::On)
+}
+
+/// Reads an object that stands in `field`; every error names both.
+fn whole<T>(
+    field: &str,
+    mut fields: Fields,
+    read: impl FnOnce(&mut Fields) -> Result<T, Problem>,
+) -> Result<T, Problem> {
+    read(&mut fields)
+        .and_then(|value| fields.finish().map(|()| value))
+        .map_err(|problem| Problem::invalid(format!("{field}.{}", problem.detail)))
 }
 
 /// The path says which object; a body that says it again could contradict.
@@ -261,122 +364,4 @@ fn refuse_reals(fields: &mut Fields) -> Result<(), Problem> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::model::TunnelKind;
-
-    fn fields(body: Value) -> Fields {
-        Fields::new(body).unwrap()
-    }
-
-    #[test]
-    fn a_service_may_bring_its_reals() {
-        let service = new_service(fields(json!({
-            "service": "tcp:192.0.2.10:80", "name": "web", "scheduler": "rr", "forward": "nat",
-            "reals": [{"real": "10.0.0.2"}, {"real": "10.0.0.3:8080", "weight": 0, "forward": "nat"}],
-        })))
-        .unwrap();
-        assert_eq!(service.id.to_string(), "tcp:192.0.2.10:80");
-        let reals: Vec<_> = service
-            .reals
-            .iter()
-            .map(|r| (r.id.to_string(), r.weight.get(), r.forward))
-            .collect();
-        let nat = ForwardingMethod::Nat;
-        assert_eq!(
-            reals,
-            [
-                ("10.0.0.2:80".to_owned(), 1, nat),
-                ("10.0.0.3:8080".to_owned(), 0, nat)
-            ]
-        );
-    }
-
-    #[test]
-    fn what_is_wrong_is_named() {
-        for (body, expected) in [
-            (json!({}), "service: missing"),
-            (
-                json!({"service": "tcp:192.0.2.10:80"}),
-                "scheduler: none given, and the default, wlc, is not supported yet by this version; choose rr or wrr",
-            ),
-            (
-                json!({"service": "fwmark:1", "scheduler": "rr"}),
-                "service: fwmark:1: fwmark services are not supported yet by this version",
-            ),
-            (
-                json!({"service": "tcp:192.0.2.10:80", "scheduler": "rr", "masquerade": ["10.0.0.250"]}),
-                "service tcp:192.0.2.10:80: only nat can masquerade, and neither the service (forward = \"dr\") nor a \
-                 real of it is forwarded to by nat",
-            ),
-            (
-                json!({"service": "tcp:192.0.2.10:80", "scheduler": "rr", "masquerade": ["x"]}),
-                "masquerade: \"x\" is not an IP address",
-            ),
-            (
-                json!({"service": "tcp:192.0.2.10:80", "scheduler": "rr",
-                       "reals": [{"real": "10.0.0.2", "forward": "tun", "tunnel": {"type": "gue", "kind": 1}}]}),
-                "tunnel.kind: unknown field",
-            ),
-            (
-                json!({"service": "tcp:192.0.2.10:80", "schedular": "rr"}),
-                "schedular: unknown field; did you mean scheduler?",
-            ),
-            (
-                json!({"service": "tcp:192.0.2.10:80", "scheduler": "rr", "persistence": {"timeout_s": 300}}),
-                "persistence: not supported yet by this version",
-            ),
-            (
-                json!({"service": "tcp:192.0.2.10:80", "scheduler": "rr", "owner": "file"}),
-                "owner: cannot be set",
-            ),
-            (
-                json!({"service": "tcp:192.0.2.10:80", "scheduler": "rr", "reals": [{"real": "x"}]}),
-                "real: \"x\" is not a real: expected 10.0.0.2:80, [2001:db8::2]:80 or an address alone",
-            ),
-        ] {
-            assert_eq!(new_service(fields(body)).unwrap_err().detail, expected);
-        }
-    }
-
-    #[test]
-    fn a_patch_keeps_and_a_replacement_resets() {
-        assert_eq!(
-            service_patch(fields(json!({}))).unwrap(),
-            ServicePatch::default()
-        );
-        assert!(service_replacement(fields(json!({}))).is_err());
-        let replaced = service_replacement(fields(json!({"scheduler": "wrr"}))).unwrap();
-        assert_eq!(replaced.forward, Some(ForwardingMethod::Dr));
-
-        assert_eq!(real_patch(fields(json!({}))).unwrap(), RealPatch::default());
-        assert_eq!(replaced.masquerade, Some(Vec::new()));
-        let body = json!({"tunnel": {"type": "gre"}});
-        let replaced = real_replacement(fields(body), ForwardingMethod::Tun).unwrap();
-        assert_eq!(
-            replaced,
-            RealPatch {
-                weight: Some(Weight::ONE),
-                forward: Some(ForwardingMethod::Tun),
-                tunnel: TunnelPatch {
-                    kind: Some(TunnelKind::Gre),
-                    port: Some(6080),
-                    checksum: Some(false)
-                }
-            }
-        );
-    }
-
-    #[test]
-    fn identity_and_reals_are_not_patched() {
-        let detail = |body| service_patch(fields(body)).unwrap_err().detail;
-        assert!(
-            detail(json!({"service": "tcp:192.0.2.10:80"}))
-                .starts_with("service: cannot be changed")
-        );
-        assert!(
-            detail(json!({"reals": [{"real": "10.0.0.2"}]}))
-                .starts_with("reals: are changed one by one")
-        );
-    }
-}
+mod tests;

@@ -9,9 +9,10 @@ use axum::{
 };
 
 use super::{
-    extract::{Now, Object, RealPath, ServicePath},
+    connections,
+    extract::{MarkQuery, Now, Object, RealPath, ServicePath},
     problem::Problem,
-    requests, wire,
+    requests, timeouts, wire,
 };
 use crate::{
     config::{
@@ -46,8 +47,22 @@ pub(super) fn router(handle: Handle) -> Router {
                 .put(put_real)
                 .delete(delete_real),
         )
+        .route(
+            "/v1/marks",
+            get(list_marks).post(add_mark).delete(delete_mark),
+        )
+        .route(
+            "/v1/connections",
+            get(connections::list).delete(connections::flush),
+        )
         .route("/v1/status", get(status))
         .route("/v1/stats", get(stats))
+        .route(
+            "/v1/timeouts",
+            get(timeouts::show)
+                .patch(timeouts::patch)
+                .put(timeouts::put),
+        )
         .route("/v1/reload", post(reload))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
@@ -178,6 +193,25 @@ async fn delete_real(
     Ok(StatusCode::NO_CONTENT)
 }
 
+async fn list_marks(State(handle): State<Handle>) -> Reply<Vec<wire::Mark>> {
+    Ok(Json(handle.marks().await?))
+}
+
+async fn add_mark(State(handle): State<Handle>, Object(fields): Object) -> Created<wire::Mark> {
+    let rule = requests::new_mark(fields)?;
+    let made = wire::Mark::of(&rule, wire::Owner::Runtime);
+    handle.add_mark(rule).await?;
+    Ok((StatusCode::CREATED, Json(made)))
+}
+
+async fn delete_mark(
+    State(handle): State<Handle>,
+    MarkQuery(rule): MarkQuery,
+) -> Result<StatusCode, Problem> {
+    handle.delete_mark(rule).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 async fn status(State(handle): State<Handle>) -> Reply<wire::Status> {
     Ok(Json(handle.status().await?))
 }
@@ -240,7 +274,7 @@ async fn find_real(handle: &Handle, at: &RealPath) -> Result<wire::Real, Problem
         .map_err(|problem| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, problem))?;
     let wanted = RealId {
         address: at.address,
-        port: at.port.unwrap_or(of.port),
+        port: at.port.unwrap_or(of.default_real_port()),
     }
     .to_string();
     service

@@ -5,9 +5,14 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{
-    model::{self, ForwardingMethod},
-    vocabulary,
+use crate::{
+    config::{
+        defence::MAX_RATE,
+        mark,
+        model::{self, ForwardingMethod, IpFamily, MarkRule},
+        vocabulary,
+    },
+    state::marks::MarkEntry,
 };
 
 /// A virtual service with its reals.
@@ -24,8 +29,152 @@ pub struct Service {
     /// Empty where clients' addresses are left alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub masquerade: Vec<IpAddr>,
+    /// Absent where every connection is scheduled for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistence: Option<Persistence>,
+    #[serde(default)]
+    pub one_packet: bool,
+    /// `keep` or `reset`.
+    pub on_down: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
     pub reals: Vec<Real>,
     pub stats: Stats,
+}
+
+/// How long clients of a service stay with their real.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Persistence {
+    pub timeout_s: u32,
+    /// Length of the prefix that clients share, of a service of IPv4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netmask: Option<u8>,
+    /// The same of a service of IPv6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netmask_v6: Option<u8>,
+}
+
+impl Persistence {
+    /// The persistence of a service of `family`.
+    #[must_use]
+    pub fn of(persistence: model::Persistence, family: IpFamily) -> Self {
+        let prefix = Some(persistence.prefix(family));
+        let (netmask, netmask_v6) = match family {
+            IpFamily::V4 => (prefix, None),
+            IpFamily::V6 => (None, prefix),
+        };
+        Self {
+            timeout_s: persistence.timeout_s,
+            netmask,
+            netmask_v6,
+        }
+    }
+}
+
+/// New connections a second that a service takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimit {
+    pub connections: u32,
+    pub burst: u32,
+}
+
+impl From<model::RateLimit> for RateLimit {
+    fn from(limit: model::RateLimit) -> Self {
+        let model::RateLimit { connections, burst } = limit;
+        Self { connections, burst }
+    }
+}
+
+impl TryFrom<RateLimit> for model::RateLimit {
+    type Error = String;
+
+    fn try_from(limit: RateLimit) -> Result<Self, String> {
+        let RateLimit { connections, burst } = limit;
+        let range = 1..=MAX_RATE;
+        if range.contains(&connections) && range.contains(&burst) {
+            Ok(Self { connections, burst })
+        } else {
+            Err(format!("{limit:?} is out of range"))
+        }
+    }
+}
+
+/// A rule of the firewall marks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    pub mark: u32,
+    pub protocol: String,
+    /// A prefix, `192.0.2.10/32`.
+    pub destination: String,
+    /// Absent: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Ports>,
+    pub owner: Owner,
+}
+
+/// A port, or a range of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Ports {
+    One(u16),
+    /// `10000-20000`.
+    Range(String),
+}
+
+impl Mark {
+    #[must_use]
+    pub fn of(rule: &MarkRule, owner: Owner) -> Self {
+        let (network, length) = rule.destination;
+        let ports = |(first, last): &(u16, u16)| {
+            if first == last {
+                Ports::One(*first)
+            } else {
+                Ports::Range(format!("{first}-{last}"))
+            }
+        };
+        Self {
+            mark: rule.mark,
+            protocol: rule.protocol.name().into(),
+            destination: format!("{network}/{length}"),
+            ports: rule.ports.iter().map(ports).collect(),
+            owner,
+        }
+    }
+}
+
+impl From<&MarkEntry> for Mark {
+    fn from(entry: &MarkEntry) -> Self {
+        Self::of(&entry.rule, entry.owner)
+    }
+}
+
+impl TryFrom<&Mark> for MarkRule {
+    type Error = String;
+
+    fn try_from(wire: &Mark) -> Result<Self, String> {
+        let ports = wire.ports.iter().map(|ports| match ports {
+            Ports::One(port) => mark::port_range(&port.to_string()),
+            Ports::Range(text) => mark::port_range(text),
+        });
+        Ok(Self {
+            mark: mark::mark(&wire.mark.to_string())?,
+            protocol: vocabulary::protocol(&wire.protocol)?,
+            destination: mark::destination(&wire.destination)?,
+            ports: mark::in_order(ports.collect::<Result<_, _>>()?),
+        })
+    }
+}
+
+impl TryFrom<&Mark> for MarkEntry {
+    type Error = String;
+
+    fn try_from(mark: &Mark) -> Result<Self, String> {
+        Ok(Self {
+            rule: MarkRule::try_from(mark)?,
+            owner: mark.owner,
+        })
+    }
 }
 
 /// Who an object belongs to.
@@ -36,6 +185,16 @@ pub enum Owner {
     File,
     /// Made by lbctl or the API.
     Runtime,
+}
+
+impl Owner {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Runtime => "runtime",
+        }
+    }
 }
 
 /// A real server of a service.
@@ -49,7 +208,7 @@ pub struct Real {
     pub tunnel: Option<Tunnel>,
     pub weight: u32,
     pub effective_weight: u32,
-    /// `ready`.
+    /// `ready`, `drain` or `maint`.
     pub state: String,
     /// `up`.
     pub health: String,
@@ -113,6 +272,34 @@ pub struct Stats {
     pub in_bytes: u64,
     pub out_packets: u64,
     pub out_bytes: u64,
+}
+
+/// A connection, or what keeps a persistent client with his real: state
+/// `NONE`, and the client's network with port 0.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connection {
+    /// `tcp`, `udp`, `sctp`; `ip` for a persistent client of a mark.
+    pub protocol: String,
+    /// `198.51.100.7:40000`.
+    pub client: String,
+    /// `192.0.2.10:80`, also by way of a mark; `fwmark:80` for a persistent
+    /// client of a mark.
+    #[serde(rename = "virtual")]
+    pub virtual_end: String,
+    /// `10.0.0.2:80`.
+    pub real: String,
+    pub forward: String,
+    /// As `ipvsadm -Lc` has it, and `CUT`.
+    pub state: String,
+    /// Until it is forgotten, without another packet.
+    pub expires_s: u64,
+    pub in_packets: u64,
+    pub in_bytes: u64,
+    /// Under nat alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out_packets: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out_bytes: Option<u64>,
 }
 
 /// `/v1/status`.

@@ -6,10 +6,12 @@
 //! [`schema`]; the file is read by hand along it and not by derived structs,
 //! because only so does every error know its line and the key's full path.
 
+mod defence;
 mod director;
 mod duration;
 mod entry;
-mod prefix;
+mod mark;
+mod persistence;
 mod schema;
 mod sections;
 mod service;
@@ -90,6 +92,8 @@ pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Config, ConfigError> 
         capacity: sections::capacity(&root)?,
         timeouts: timeouts::timeouts(&root)?,
         options: sections::options(&root)?,
+        defence: defence::defence(&root)?,
+        marks: mark::marks(&root)?,
         services: service::services(&root)?,
     };
     sections::check_later_sections(&root)?;
@@ -100,7 +104,7 @@ pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Config, ConfigError> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::model::{ForwardingMethod, Scheduler, XdpMode};
+    use crate::config::model::{Defence, ForwardingMethod, Scheduler, XdpMode};
 
     const DIRECTOR: &str = "[director]\ninterfaces = [\"eth0\"]\n";
 
@@ -125,12 +129,20 @@ mod tests {
         assert_eq!(config.capacity.services, 4096);
         assert_eq!(config.capacity.reals, 65_536);
         assert_eq!(config.capacity.connections, 1_048_576);
+        assert_eq!(config.capacity.persistence, 262_144);
         assert_eq!(
             config.timeouts.0,
-            [2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120, 300, 900]
+            [
+                2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120, 300, 60, 0, 0,
+                0, // TCP, UDP, cut
+                2, 4, 61, 61, 61, 61, 61, 61, 900, 61, 61, 61, 4, 61, 0, 0, // SCTP
+            ]
         );
         assert_eq!(config.options.icmp_rate, 1000);
         assert!(!config.options.sloppy_tcp && !config.options.reuse_fin_wait);
+        assert!(!config.options.expire_nodest && !config.options.expire_quiescent);
+        assert_eq!(config.defence, Defence::default());
+        assert_eq!(config.marks, []);
         assert!(config.services.is_empty());
     }
 
@@ -185,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn explicit_defaults_of_what_comes_later_are_fine() {
+    fn explicit_defaults_are_fine() {
         parse(
             "[director]
             interfaces = ['eth0']
@@ -300,72 +312,16 @@ mod tests {
                 "metrics.listen",
             ),
             (
-                "[defence]\nsecure_tcp = 'on'\n".to_owned(),
-                4,
-                "defence.secure_tcp",
-            ),
-            (
-                "[defence]\nstateless = 'off'\n".to_owned(),
-                4,
-                "defence.stateless",
-            ),
-            (
-                "[defence]\ndeny = ['203.0.113.0/24']\n".to_owned(),
-                4,
-                "defence.deny",
-            ),
-            (
-                "[defence]\nrate_limit = { per_source = 1 }\n".to_owned(),
-                4,
-                "defence.rate_limit",
-            ),
-            (
-                "[options]\nexpire_nodest = true\n".to_owned(),
-                4,
-                "options.expire_nodest",
-            ),
-            (
                 "[options]\nlblc_expiry = '1h'\n".to_owned(),
                 4,
                 "options.lblc_expiry",
             ),
-            (
-                "[capacity]\npersistence = 1\n".to_owned(),
-                4,
-                "capacity.persistence",
-            ),
-            (
-                "[timeouts]\nsctp_established = '60s'\n".to_owned(),
-                4,
-                "timeouts.sctp_established",
-            ),
             ("[alerts]\nsmtp = 'mail:25'\n".to_owned(), 4, "alerts.smtp"),
-            (
-                "[[firewall_mark]]\nmark = 80\n".to_owned(),
-                3,
-                "firewall_mark",
-            ),
-            (
-                format!("{service}persistence = {{}}\n"),
-                8,
-                "service.persistence",
-            ),
-            (format!("{service}fwmark = 1\n"), 8, "service.fwmark"),
             (format!("{service}listen = []\n"), 8, "service.listen"),
-            (
-                format!("{service}one_packet = true\n"),
-                8,
-                "service.one_packet",
-            ),
             (
                 format!("{service}slow_start = '30s'\n"),
                 8,
                 "service.slow_start",
-            ),
-            (
-                format!("{service}on_down = 'reset'\n"),
-                8,
-                "service.on_down",
             ),
             (
                 format!("{service}scheduler_flags = ['sh-port']\n"),
@@ -386,11 +342,6 @@ mod tests {
                 format!("{service}[[service.health]]\ntype = 'tcp'\n"),
                 8,
                 "service.health",
-            ),
-            (
-                format!("{service}[[service.real]]\naddress = '10.0.0.2'\nupper_threshold = 1\n"),
-                10,
-                "service.real.upper_threshold",
             ),
             (
                 format!(

@@ -2,26 +2,31 @@
 //! with. Nothing here knows TOML.
 
 use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::PathBuf,
-    str::FromStr,
 };
 
-pub use lb_common::{
-    connection::ForwardingMethod, real::TunnelKind, scheduler::Scheduler,
-    tcp_state::ConnectionState,
+pub use super::{
+    defence::{Defence, RateLimit, SourceLimit, Strategy},
+    identity::{FirewallMark, IpFamily, RealId, ServiceId, VirtualAddress},
+    mark::MarkRule,
+    persistence::Persistence,
+    timeouts::Timeouts,
 };
+pub use lb_common::{connection::ForwardingMethod, real::TunnelKind, scheduler::Scheduler};
 use lb_common::{limits::MAX_WEIGHT, wire::protocol};
 
 /// A whole configuration. Services are in the order of the file, each with at
-/// least a unique [`ServiceId`].
+/// least a unique [`ServiceId`]; no two of the marks' rules contradict each
+/// other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     pub director: Director,
     pub capacity: Capacity,
     pub timeouts: Timeouts,
     pub options: Options,
+    pub defence: Defence,
+    pub marks: Vec<MarkRule>,
     pub services: Vec<Service>,
 }
 
@@ -53,17 +58,17 @@ pub struct Capacity {
     pub services: u32,
     pub reals: u32,
     pub connections: u32,
+    pub persistence: u32,
 }
-
-/// `[timeouts]`: seconds for each connection state, indexed by
-/// [`ConnectionState`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts(pub [u32; ConnectionState::ALL.len()]);
 
 /// `[options]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     pub sloppy_tcp: bool,
+    /// A connection of a deleted real ends at its next packet.
+    pub expire_nodest: bool,
+    /// Persistent clients of a quiesced real go elsewhere.
+    pub expire_quiescent: bool,
     pub reuse_fin_wait: bool,
     /// ICMP messages a second and CPU.
     pub icmp_rate: u32,
@@ -129,52 +134,6 @@ impl Protocol {
     }
 }
 
-/// Names a virtual service: `tcp:192.0.2.10:80`, `udp:[2001:db8::1]:53`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ServiceId {
-    pub protocol: Protocol,
-    pub address: IpAddr,
-    pub port: u16,
-}
-
-impl fmt::Display for ServiceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let socket = SocketAddr::new(self.address, self.port);
-        write!(f, "{}:{socket}", self.protocol.name())
-    }
-}
-
-impl FromStr for ServiceId {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let error = || {
-            format!("{text:?} is not a service: expected tcp:192.0.2.10:80 or udp:[2001:db8::1]:53")
-        };
-        let (protocol, socket) = text.split_once(':').ok_or_else(error)?;
-        let protocol = Protocol::from_name(protocol).ok_or_else(error)?;
-        let socket: SocketAddr = socket.parse().map_err(|_| error())?;
-        Ok(Self {
-            protocol,
-            address: socket.ip(),
-            port: socket.port(),
-        })
-    }
-}
-
-/// Names a real server within its service: `10.0.0.2:80`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RealId {
-    pub address: IpAddr,
-    pub port: u16,
-}
-
-impl fmt::Display for RealId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        SocketAddr::new(self.address, self.port).fmt(f)
-    }
-}
-
 /// A virtual service with its reals, in order of configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
@@ -186,6 +145,13 @@ pub struct Service {
     /// nat: the addresses that stand in the clients' place towards the reals;
     /// none: the clients' own.
     pub masquerade: Vec<IpAddr>,
+    /// None: every connection is scheduled for itself.
+    pub persistence: Option<Persistence>,
+    /// udp alone: every datagram is scheduled.
+    pub one_packet: bool,
+    pub on_down: OnDown,
+    /// None: no limit.
+    pub rate_limit: Option<RateLimit>,
     /// Unique by [`RealId`].
     pub reals: Vec<Real>,
 }
@@ -198,6 +164,112 @@ pub struct Real {
     pub forward: ForwardingMethod,
     /// The default unless the method is tun.
     pub tunnel: Tunnel,
+    /// Connections from which on it is overloaded; 0: never.
+    pub upper_threshold: u32,
+    /// Connections below which it no longer is; 0: 75 % of the upper.
+    pub lower_threshold: u32,
+    /// Set by lbctl and the API alone.
+    pub state: RealState,
+}
+
+impl Service {
+    /// A service of an identity, as it is when nothing else is said of it.
+    #[must_use]
+    pub const fn new(id: ServiceId, scheduler: Scheduler) -> Self {
+        Self {
+            id,
+            name: None,
+            scheduler,
+            forward: ForwardingMethod::Dr,
+            masquerade: Vec::new(),
+            persistence: None,
+            one_packet: false,
+            on_down: OnDown::Keep,
+            rate_limit: None,
+            reals: Vec::new(),
+        }
+    }
+}
+
+impl Real {
+    /// A real as it is when nothing else is said of it.
+    #[must_use]
+    pub fn new(id: RealId, forward: ForwardingMethod) -> Self {
+        Self {
+            id,
+            weight: Weight::ONE,
+            forward,
+            tunnel: Tunnel::default(),
+            upper_threshold: 0,
+            lower_threshold: 0,
+            state: RealState::Ready,
+        }
+    }
+
+    /// The weight in force: none under drain and maint.
+    #[must_use]
+    pub const fn effective_weight(&self) -> u32 {
+        match self.state {
+            RealState::Ready => self.weight.get(),
+            RealState::Drain | RealState::Maint => 0,
+        }
+    }
+}
+
+/// What becomes of the connections of a real that fails its check.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDown {
+    #[default]
+    Keep,
+    Reset,
+}
+
+impl OnDown {
+    pub const ALL: [Self; 2] = [Self::Keep, Self::Reset];
+
+    /// As in `lbd.toml`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Reset => "reset",
+        }
+    }
+
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|word| word.name() == name)
+    }
+}
+
+/// What the operator has a real do; its health is another matter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RealState {
+    #[default]
+    Ready,
+    /// No new connections; persistent clients still come.
+    Drain,
+    /// Nobody new at all, no checks; established connections go on.
+    Maint,
+}
+
+impl RealState {
+    pub const ALL: [Self; 3] = [Self::Ready, Self::Drain, Self::Maint];
+
+    /// As on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Drain => "drain",
+            Self::Maint => "maint",
+        }
+    }
+
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
 }
 
 /// How packets for a real under tun are wrapped up.
@@ -244,31 +316,5 @@ impl Weight {
     #[must_use]
     pub const fn get(self) -> u32 {
         self.0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn services_are_named_as_on_the_command_line() {
-        for text in [
-            "tcp:192.0.2.10:80",
-            "udp:[2001:db8::1]:53",
-            "sctp:192.0.2.10:2905",
-        ] {
-            assert_eq!(text.parse::<ServiceId>().unwrap().to_string(), text);
-        }
-        for text in [
-            "",
-            "tcp",
-            "tcp:1.2.3.4",
-            "icmp:1.2.3.4:5",
-            "tcp:300.1.1.1:80",
-        ] {
-            let error = text.parse::<ServiceId>().unwrap_err();
-            assert!(error.contains("is not a service"), "{error}");
-        }
     }
 }

@@ -8,7 +8,9 @@ use lb_common::{
     limits::{MAX_REALS_PER_SERVICE, POOL_ADDRESSES},
 };
 
-use super::model::{ForwardingMethod, Protocol, Real, Service, ServiceId, Tunnel, TunnelKind};
+use super::model::{
+    ForwardingMethod, IpFamily, Protocol, Real, Service, ServiceId, Tunnel, TunnelKind,
+};
 
 /// Why an object cannot be as asked for. The text names the object.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,7 +21,7 @@ pub struct Invalid {
     pub problem: String,
 }
 
-fn invalid(key: &'static str, problem: impl Into<String>) -> Invalid {
+pub(super) fn invalid(key: &'static str, problem: impl Into<String>) -> Invalid {
     Invalid {
         key,
         problem: problem.into(),
@@ -30,14 +32,17 @@ impl Service {
     /// Every rule about the service and each of its reals.
     pub fn validate(&self) -> Result<(), Invalid> {
         let id = self.id;
-        if id.port == 0 {
+        if id.port() == Some(0) && self.persistence.is_none() {
             return Err(invalid(
                 "port",
-                format!("service {id}: port 0 needs persistence, which is not supported yet"),
+                format!("service {id}: port 0, every port, needs persistence"),
             ));
         }
-        check_unicast(id.address)
-            .map_err(|problem| invalid("address", format!("service {id}: {problem}")))?;
+        if let Some(address) = id.address() {
+            check_unicast(address)
+                .map_err(|problem| invalid("address", format!("service {id}: {problem}")))?;
+        }
+        self.check_one_packet()?;
         self.check_pool()?;
         let limit = MAX_REALS_PER_SERVICE as usize;
         if self.reals.len() > limit {
@@ -75,6 +80,24 @@ impl Service {
         Err(invalid("masquerade", problem))
     }
 
+    fn check_one_packet(&self) -> Result<(), Invalid> {
+        let id = self.id;
+        if !self.one_packet {
+            return Ok(());
+        }
+        if id.protocol() != Some(Protocol::Udp) {
+            let problem = format!("service {id}: one_packet is for services of udp");
+            return Err(invalid("one_packet", problem));
+        }
+        if !self.masquerade.is_empty() {
+            let problem = format!(
+                "service {id}: one_packet keeps no entry that would tell whose client a masqueraded reply is for"
+            );
+            return Err(invalid("one_packet", problem));
+        }
+        Ok(())
+    }
+
     fn check_pool(&self) -> Result<(), Invalid> {
         let pool = &self.masquerade;
         let refuse = |problem: String| {
@@ -86,7 +109,7 @@ impl Service {
         if pool.is_empty() {
             return Ok(());
         }
-        if self.id.protocol == Protocol::Sctp {
+        if self.id.protocol() == Some(Protocol::Sctp) {
             return refuse(format!("masquerade translates the port; {SCTP_CHECKSUM}"));
         }
         if pool.len() > POOL_ADDRESSES {
@@ -98,8 +121,8 @@ impl Service {
             if let Err(problem) = check_unicast(*address) {
                 return refuse(format!("masquerade: {address}: {problem}"));
             }
-            if address.is_ipv4() != self.id.address.is_ipv4() {
-                let (other, own) = (family(*address), family(self.id.address));
+            if IpFamily::of(*address) != self.id.family() {
+                let (other, own) = (IpFamily::of(*address).name(), self.id.family().name());
                 return refuse(format!(
                     "masquerade: {address}: {other} in a service of {own}"
                 ));
@@ -123,8 +146,8 @@ impl Real {
         if !is_local && let Err(problem) = check_unicast(id.address) {
             return refuse("address", problem);
         }
-        if self.forward != ForwardingMethod::Tun && id.address.is_ipv4() != of.address.is_ipv4() {
-            let (real, service) = (family(id.address), family(of.address));
+        if self.forward != ForwardingMethod::Tun && IpFamily::of(id.address) != of.family() {
+            let (real, service) = (IpFamily::of(id.address).name(), of.family().name());
             return refuse(
                 "address",
                 format!(
@@ -133,25 +156,29 @@ impl Real {
                 ),
             );
         }
-        if id.port == 0 {
+        let own_port = of.default_real_port();
+        if id.port == 0 && own_port != 0 {
             return refuse("port", "port 0".into());
         }
-        if self.forward != ForwardingMethod::Nat && id.port != of.port {
+        if self.forward != ForwardingMethod::Nat && id.port != own_port {
+            let has = service_port(of);
             return refuse(
                 "port",
-                format!(
-                    "{method} cannot change the port (the service's is {}); use nat or leave the port out",
-                    of.port
-                ),
+                format!("{method} cannot change the port ({has}); use nat or leave the port out"),
             );
         }
-        if of.protocol == Protocol::Sctp && id.port != of.port {
+        if of.protocol() == Some(Protocol::Sctp) && id.port != own_port {
+            let has = service_port(of);
             return refuse(
                 "port",
-                format!(
-                    "nat cannot change the port of SCTP (the service's is {}); {SCTP_CHECKSUM}",
-                    of.port
-                ),
+                format!("nat cannot change the port of SCTP ({has}); {SCTP_CHECKSUM}"),
+            );
+        }
+        let (upper, lower) = (self.upper_threshold, self.lower_threshold);
+        if upper > 0 && lower > upper {
+            return refuse(
+                "lower_threshold",
+                format!("lower_threshold {lower} is above upper_threshold {upper}"),
             );
         }
         self.check_tunnel()
@@ -183,6 +210,36 @@ impl Real {
     }
 }
 
+/// Refuses a service whose replies could be taken for those of one of `others`:
+/// without entries, only the real's address and port tell whose they are.
+pub fn check_replies<'a>(
+    service: &Service,
+    others: impl IntoIterator<Item = &'a Service>,
+) -> Result<(), Invalid> {
+    if !service.one_packet {
+        return Ok(());
+    }
+    let nat = |real: &&Real| real.forward == ForwardingMethod::Nat;
+    let others = others.into_iter().filter(|other| other.one_packet);
+    for other in others.filter(|other| other.id != service.id) {
+        for real in other.reals.iter().filter(nat) {
+            let is_same = |own: &Real| {
+                let any = own.id.port == 0 || real.id.port == 0;
+                own.id.address == real.id.address && (any || own.id.port == real.id.port)
+            };
+            if let Some(own) = service.reals.iter().filter(nat).find(|own| is_same(own)) {
+                let problem = format!(
+                    "service {}: real {}: one_packet with nat, and service {} has it too: whose \
+                     its replies are could not be told",
+                    service.id, own.id, other.id
+                );
+                return Err(invalid("one_packet", problem));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Why the port of SCTP stays (RFC 9260 section 6.8).
 const SCTP_CHECKSUM: &str =
     "SCTP's CRC32c covers the whole packet and would have to be computed anew";
@@ -212,36 +269,32 @@ fn is_link_local(address: Ipv6Addr) -> bool {
     address.segments()[0] & 0xffc0 == 0xfe80
 }
 
-fn family(address: IpAddr) -> &'static str {
-    if address.is_ipv4() { "IPv4" } else { "IPv6" }
+fn service_port(id: ServiceId) -> String {
+    match id.default_real_port() {
+        0 => "the service has many".into(),
+        port => format!("the service's is {port}"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::model::{RealId, Scheduler, Weight};
+    use crate::config::model::{Persistence, RealId, Scheduler, VirtualAddress};
 
     fn service(id: &str, forward: ForwardingMethod, reals: &[&str]) -> Service {
         let id: ServiceId = id.parse().unwrap();
         let real = |real: &&str| {
             let socket: std::net::SocketAddr = real.parse().unwrap();
-            Real {
-                id: RealId {
-                    address: socket.ip(),
-                    port: socket.port(),
-                },
-                weight: Weight::ONE,
-                forward,
-                tunnel: Tunnel::default(),
-            }
+            let id = RealId {
+                address: socket.ip(),
+                port: socket.port(),
+            };
+            Real::new(id, forward)
         };
         Service {
-            id,
-            name: None,
-            scheduler: Scheduler::Rr,
             forward,
-            masquerade: Vec::new(),
             reals: reals.iter().map(real).collect(),
+            ..Service::new(id, Scheduler::Rr)
         }
     }
 
@@ -300,7 +353,11 @@ mod tests {
             let address: IpAddr = address.parse().unwrap();
             let of: ServiceId = "tcp:192.0.2.10:80".parse().unwrap();
             let vip = Service {
-                id: ServiceId { address, ..of },
+                id: ServiceId::Address(VirtualAddress {
+                    protocol: Protocol::Tcp,
+                    address,
+                    port: 80,
+                }),
                 ..service("tcp:192.0.2.10:80", Dr, &[])
             };
             let error = vip.validate().unwrap_err().to_string();
@@ -310,6 +367,93 @@ mod tests {
             let error = real.validate(of).unwrap_err().to_string();
             assert!(error.contains(reason), "{address}: {error}");
         }
+    }
+
+    #[test]
+    fn a_service_of_many_ports_leaves_them_to_its_reals() {
+        let mut every = service("tcp:192.0.2.10:0", Dr, &["10.0.0.2:0"]);
+        let error = every.validate().unwrap_err();
+        assert_eq!(
+            (error.key, &*error.problem),
+            (
+                "port",
+                "service tcp:192.0.2.10:0: port 0, every port, needs persistence"
+            )
+        );
+        every.persistence = Some(Persistence::default());
+        assert_eq!(every.validate(), Ok(()));
+        for (id, method, real, problem) in [
+            ("fwmark:80", Dr, "10.0.0.2:0", None),
+            ("fwmark6:80", Nat, "[fd00::2]:8080", None),
+            ("fwmark6:80", Tun, "10.0.0.2:0", None),
+            ("fwmark:80", Dr, "10.0.0.2:80", Some("the service has many")),
+            (
+                "fwmark6:80",
+                Nat,
+                "10.0.0.2:0",
+                Some("IPv4 in a service of IPv6"),
+            ),
+            ("tcp:192.0.2.10:80", Nat, "10.0.0.2:0", Some("port 0")),
+        ] {
+            let error = service(id, method, &[real]).validate().err();
+            match (&error, problem) {
+                (None, None) => {}
+                (Some(error), Some(part)) if error.problem.contains(part) => {}
+                _ => panic!("{id} {real}: {error:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn thresholds_are_in_order() {
+        let thresholds = |upper_threshold, lower_threshold| {
+            let real = Real {
+                upper_threshold,
+                lower_threshold,
+                ..service("tcp:192.0.2.10:80", Dr, &["10.0.0.2:80"]).reals[0]
+            };
+            real.validate("tcp:192.0.2.10:80".parse().unwrap())
+        };
+        for (upper, lower) in [(0, 0), (100, 0), (100, 100), (0, 50)] {
+            assert_eq!(thresholds(upper, lower), Ok(()));
+        }
+        assert_eq!(
+            thresholds(50, 51).unwrap_err().to_string(),
+            "service tcp:192.0.2.10:80: real 10.0.0.2:80: lower_threshold 51 is above upper_threshold 50"
+        );
+    }
+
+    #[test]
+    fn one_packet_is_udps_and_its_replies_are_told_apart() {
+        let one_packet = |id, method, reals: &[&str]| Service {
+            one_packet: true,
+            ..service(id, method, reals)
+        };
+        for id in ["tcp:192.0.2.10:80", "fwmark:80"] {
+            let error = one_packet(id, Dr, &[]).validate().unwrap_err();
+            assert_eq!(error.key, "one_packet", "{error}");
+        }
+        let dns = one_packet("udp:192.0.2.10:53", Nat, &["10.0.0.2:53", "10.0.0.3:53"]);
+        assert_eq!(dns.validate(), Ok(()));
+        let pool = Service {
+            masquerade: vec![[10, 0, 0, 250].into()],
+            ..dns.clone()
+        };
+        assert_eq!(pool.validate().unwrap_err().key, "one_packet");
+
+        let other = |method, real| one_packet("udp:192.0.2.11:53", method, &[real]);
+        let error = check_replies(&other(Nat, "10.0.0.3:53"), [&dns]).unwrap_err();
+        assert_eq!(
+            error.problem,
+            "service udp:192.0.2.11:53: real 10.0.0.3:53: one_packet with nat, and service udp:192.0.2.10:53 has it \
+             too: whose its replies are could not be told"
+        );
+        for fine in [other(Nat, "10.0.0.3:5353"), other(Dr, "10.0.0.3:53")] {
+            assert_eq!(check_replies(&fine, [&dns]), Ok(()));
+        }
+        assert_eq!(check_replies(&dns, [&dns]), Ok(()));
+        let stateful = service("udp:192.0.2.11:53", Nat, &["10.0.0.3:53"]);
+        assert_eq!(check_replies(&stateful, [&dns]), Ok(()));
     }
 
     #[test]

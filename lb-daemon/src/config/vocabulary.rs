@@ -4,7 +4,10 @@
 
 use std::net::IpAddr;
 
-use super::model::{ForwardingMethod, Protocol, Scheduler, ServiceId, TunnelKind};
+use super::model::{
+    ForwardingMethod, IpFamily, OnDown, Protocol, RealState, Scheduler, ServiceId, Strategy,
+    TunnelKind,
+};
 
 /// Ends every refusal of something that the contract has and this version
 /// does not.
@@ -60,6 +63,32 @@ pub fn protocol(word: &str) -> Result<Protocol, String> {
         .ok_or_else(|| unknown("protocol", word, &Protocol::ALL.map(Protocol::name)))
 }
 
+/// What becomes of a failed real's connections.
+pub fn on_down(word: &str) -> Result<OnDown, String> {
+    OnDown::from_name(word).ok_or_else(|| unknown("choice", word, &OnDown::ALL.map(OnDown::name)))
+}
+
+/// A real's administrative state.
+pub fn real_state(word: &str) -> Result<RealState, String> {
+    RealState::from_name(word)
+        .ok_or_else(|| unknown("state", word, &RealState::ALL.map(RealState::name)))
+}
+
+/// When a defence is in force.
+pub fn strategy(word: &str) -> Result<Strategy, String> {
+    Strategy::from_name(word)
+        .ok_or_else(|| unknown("strategy", word, &Strategy::ALL.map(Strategy::name)))
+}
+
+/// The family that a mark's packets are of.
+pub fn family(word: &str) -> Result<IpFamily, String> {
+    match word {
+        "ipv4" => Ok(IpFamily::V4),
+        "ipv6" => Ok(IpFamily::V6),
+        _ => Err(unknown("family", word, &["ipv4", "ipv6"])),
+    }
+}
+
 /// A service's `name`. It has no colon, so it is never taken for a
 /// [`ServiceId`].
 pub fn service_name(word: &str) -> Result<String, String> {
@@ -74,12 +103,7 @@ pub fn service_name(word: &str) -> Result<String, String> {
 
 /// A service as the command line names it, by identity.
 pub fn service_id(text: &str) -> Result<ServiceId, String> {
-    match text.split_once(':') {
-        Some((kind @ ("fwmark" | "fwmark6"), _)) => {
-            Err(format!("{text}: {kind} services are {NOT_SUPPORTED_YET}"))
-        }
-        _ => text.parse(),
-    }
+    text.parse()
 }
 
 /// An IP address without a zone.
@@ -207,13 +231,8 @@ mod tests {
     }
 
     #[test]
-    fn services_of_later_versions_are_refused_by_kind() {
-        let error = service_id("fwmark:80").unwrap_err();
-        assert_eq!(
-            error,
-            "fwmark:80: fwmark services are not supported yet by this version"
-        );
-        for text in ["tcp:192.0.2.10:80", "sctp:[2001:db8::1]:2905"] {
+    fn services_are_identified_by_address_or_mark() {
+        for text in ["tcp:192.0.2.10:80", "sctp:[2001:db8::1]:2905", "fwmark6:1"] {
             assert!(service_id(text).is_ok(), "{text}");
         }
     }

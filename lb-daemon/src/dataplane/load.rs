@@ -1,37 +1,58 @@
 //! Loads the programs and makes or adopts the maps.
 
-use std::{collections::HashMap, fs, mem::size_of};
+use std::{
+    collections::HashMap,
+    fs,
+    mem::size_of,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+};
 
 use aya::{
-    Ebpf, EbpfLoader,
-    maps::{Array, Map, MapData, MapType, PerCpuArray, ProgramArray, RingBuf},
-    programs::{ProgramFd, Xdp},
+    Btf, Ebpf, EbpfLoader,
+    maps::{Array, Map, MapData, MapType, PerCpuArray, ProgramArray, RingBuf, lpm_trie::Key},
+    programs::{Program, ProgramFd, Xdp},
 };
 use aya_log::EbpfLogger;
 use lb_common::{
-    abi::{Event, Scratch, Settings, map, stage},
+    abi::{Event, Scratch, Settings, map, program, stage},
+    addr::Addr,
     connection::Connection,
+    defence::TableState,
+    firewall_mark::{MarkKey, MarkPorts},
     flow::{FlowKeyV4, FlowKeyV6},
     fragment::{FragmentKey, FragmentVerdict},
-    limits::FRAGMENTED_DATAGRAMS,
-    real::{Egress, NextHop, Pool, RealCounts, RealServer},
-    scheduler::Scheduler,
-    service::{AddressKey, Plan, ServiceKey},
+    limits::{ACCESS_PREFIXES, FRAGMENTED_DATAGRAMS, LIMITED_SOURCES, WALK_PAUSE_BYTES},
+    persistence::{Template, TemplateKey},
+    real::{Egress, Live, NextHop, Pool, RealCounts, RealServer},
+    scheduler::{Scheduler, maglev},
+    service::{AddressKey, Plan, Policy, ReplyEnd, ServiceKey},
     stats::RealStats,
+    sweep::Pace,
     verdict::DROP_SLOTS,
 };
 
 use tokio::io::unix::AsyncFd;
 
-use super::{DataPlaneError, Tables, object, pinned::PinDir};
+use super::{
+    DataPlaneError, Tables, object,
+    pinned::PinDir,
+    sweep::{Swept, Walked},
+    syscall::link_iterator,
+};
 use crate::config::model::Capacity;
 
 /// Words of plans for each real slot: a real stands in several lists under
-/// wrr, and a plan lives beside its successor.
-const PLAN_WORDS_PER_REAL: u32 = 64;
+/// wrr, has places in a table, and a plan lives beside its successor.
+const PLAN_WORDS_PER_REAL: u32 = 64 + 2 * maglev::MOST_PLACES;
+/// And for each service, whose table is long even for few reals.
+const PLAN_WORDS_PER_SERVICE: u32 = 2 * maglev::SHORTEST;
 /// Plans beyond two a service, for those that wait to be reused.
 const SPARE_PLANS: u32 = 64;
+/// The kernel's iterator over the elements of a map.
+const MAP_ELEMENTS: &str = "bpf_map_elem";
 const EVENTS_BYTES: u32 = 64 * 1024;
+/// Destinations of firewall marks.
+pub const MARKS: u32 = 65_536;
 /// VLAN interfaces: as many as one port can have (IEEE 802.1Q).
 pub const PORTS: u32 = 4096;
 
@@ -45,6 +66,8 @@ pub struct Sizes {
     pub plans: u32,
     pub plan_words: u32,
     pub next_hops: u32,
+    /// Persistence templates.
+    pub templates: u32,
 }
 
 impl From<Capacity> for Sizes {
@@ -57,8 +80,12 @@ impl From<Capacity> for Sizes {
                 .services
                 .saturating_mul(2)
                 .saturating_add(SPARE_PLANS),
-            plan_words: capacity.reals.saturating_mul(PLAN_WORDS_PER_REAL),
+            plan_words: capacity
+                .reals
+                .saturating_mul(PLAN_WORDS_PER_REAL)
+                .saturating_add(capacity.services.saturating_mul(PLAN_WORDS_PER_SERVICE)),
             next_hops: capacity.reals,
+            templates: capacity.persistence,
         }
     }
 }
@@ -74,6 +101,17 @@ pub struct Layout {
 }
 
 impl Sizes {
+    /// Places for half-open connections by nat: a power of two.
+    #[must_use]
+    pub const fn half_open(&self) -> u32 {
+        let eighth = self.connections / 8;
+        if eighth < 64 {
+            64
+        } else {
+            (eighth / 2 + 1).next_power_of_two()
+        }
+    }
+
     /// The layout of every pinned map.
     #[must_use]
     pub fn layouts(&self) -> Vec<Layout> {
@@ -87,12 +125,23 @@ impl Sizes {
                 max_entries,
             }
         }
-        use MapType::{Array, Hash, LruHash, PerCpuArray};
+        use MapType::{Array, Hash, LpmTrie, LruHash, PerCpuArray};
         // At most one for each service and one for each real.
         let addresses = self.services.saturating_add(self.reals);
         vec![
             layout::<FlowKeyV4, Connection>(map::CONNECTIONS_V4, Hash, self.connections),
             layout::<FlowKeyV6, Connection>(map::CONNECTIONS_V6, Hash, self.connections),
+            layout::<u32, TableState>(map::TABLE_STATES, Array, 2),
+            layout::<u32, FlowKeyV4>(map::HALF_OPEN_V4, Array, self.half_open()),
+            layout::<u32, FlowKeyV6>(map::HALF_OPEN_V6, Array, self.half_open()),
+            layout::<TemplateKey, Template>(map::TEMPLATES, Hash, self.templates),
+            layout::<Key<Addr>, u32>(map::DENY, LpmTrie, ACCESS_PREFIXES),
+            layout::<Key<Addr>, u32>(map::ALLOW, LpmTrie, ACCESS_PREFIXES),
+            layout::<Key<MarkKey>, MarkPorts>(map::MARKS, LpmTrie, MARKS),
+            layout::<Addr, u64>(map::SOURCE_RATES, LruHash, LIMITED_SOURCES),
+            layout::<u32, u64>(map::SERVICE_RATES, Array, self.services),
+            layout::<u32, Policy>(map::POLICIES, Array, self.services),
+            layout::<ReplyEnd, ReplyEnd>(map::ONE_PACKET_REALS, Hash, self.reals),
             layout::<FragmentKey, FragmentVerdict>(map::FRAGMENTS, LruHash, FRAGMENTED_DATAGRAMS),
             layout::<ServiceKey, u32>(map::SERVICES, Hash, self.services),
             layout::<AddressKey, u32>(map::ADDRESSES, Hash, addresses),
@@ -104,6 +153,9 @@ impl Sizes {
             layout::<u32, u32>(map::PLAN_WORDS, Array, self.plan_words),
             layout::<u32, RealServer>(map::REALS, Array, self.reals),
             layout::<u32, RealCounts>(map::REAL_COUNTS, Array, self.reals),
+            layout::<u32, Live>(map::LIVE, Array, self.reals),
+            layout::<u32, Pace>(map::PACE, Array, 1),
+            layout::<u32, [u8; WALK_PAUSE_BYTES]>(map::PAUSE, Array, 1),
             layout::<u32, RealStats>(map::REAL_STATS, PerCpuArray, self.reals),
             layout::<u32, NextHop>(map::NEXT_HOPS, Array, self.next_hops),
             layout::<u32, Settings>(map::SETTINGS, Array, 1),
@@ -130,6 +182,8 @@ pub struct Loaded {
     /// The connection tables, for walks.
     pub connections_v4: MapData,
     pub connections_v6: MapData,
+    /// What the sweep's walk needs.
+    pub walked: Walked,
     /// True when the maps were there already.
     pub adopted: bool,
 }
@@ -168,17 +222,24 @@ impl Programs {
             loader.map_max_entries(layout.name, layout.max_entries);
         }
         let mut ebpf = loader.load(object::DIRECTOR)?;
+        let btf = Btf::from_sys_fs().map_err(aya::EbpfError::from)?;
         for (name, program) in ebpf.programs_mut() {
             let error = |source| DataPlaneError::Program {
                 name: name.to_owned(),
                 source,
             };
-            let program: &mut Xdp = program.try_into().map_err(error)?;
-            program
-                .load()
-                .map_err(|error| DataPlaneError::load(name, error))?;
+            let loaded = match program {
+                Program::Iter(program) => program.load(MAP_ELEMENTS, &btf),
+                program => {
+                    let program: &mut Xdp = program.try_into().map_err(error)?;
+                    program.load()
+                }
+            };
+            loaded.map_err(|error| DataPlaneError::load(name, error))?;
         }
-        let tables = tables(&mut ebpf)?;
+        let walked = walked(&ebpf, sizes.reals)?;
+        let repair = program_fd(&ebpf, program::REPAIR)?;
+        let tables = tables(&mut ebpf, repair)?;
         let stages = typed(&mut ebpf, map::STAGES)?;
         let events = typed(&mut ebpf, map::EVENTS)?;
         let connections_v4 = hash_map(&mut ebpf, map::CONNECTIONS_V4)?;
@@ -189,6 +250,7 @@ impl Programs {
             events,
             connections_v4,
             connections_v6,
+            walked,
             adopted,
         })
     }
@@ -210,29 +272,23 @@ impl Programs {
 
     /// A program by its name in the object.
     pub fn xdp(&mut self, name: &str) -> Result<&mut Xdp, DataPlaneError> {
-        let program = self
-            .ebpf
-            .program_mut(name)
-            .ok_or_else(|| DataPlaneError::Missing(format!("program {name}")))?;
-        program
-            .try_into()
-            .map_err(|source| DataPlaneError::Program {
-                name: name.to_owned(),
-                source,
-            })
+        xdp(&mut self.ebpf, name)
     }
 
     /// A descriptor of a loaded program.
     pub fn fd(&mut self, name: &str) -> Result<ProgramFd, DataPlaneError> {
-        let error = |source| DataPlaneError::Program {
+        fd(&mut self.ebpf, name)
+    }
+
+    /// What the kernel says of a loaded program.
+    pub fn info(&self, name: &str) -> Result<aya::programs::ProgramInfo, DataPlaneError> {
+        let program = self
+            .ebpf
+            .program(name)
+            .ok_or_else(|| DataPlaneError::Missing(format!("program {name}")))?;
+        program.info().map_err(|source| DataPlaneError::Program {
             name: name.to_owned(),
             source,
-        };
-        let fd = self.xdp(name)?.fd().map_err(error)?;
-        fd.try_clone().map_err(|e| DataPlaneError::Path {
-            action: "duplicate",
-            path: name.into(),
-            source: e,
         })
     }
 
@@ -279,6 +335,51 @@ fn log_level() -> u8 {
     }
 }
 
+fn xdp<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, DataPlaneError> {
+    let program = ebpf
+        .program_mut(name)
+        .ok_or_else(|| DataPlaneError::Missing(format!("program {name}")))?;
+    program
+        .try_into()
+        .map_err(|source| DataPlaneError::Program {
+            name: name.to_owned(),
+            source,
+        })
+}
+
+fn fd(ebpf: &mut Ebpf, name: &str) -> Result<ProgramFd, DataPlaneError> {
+    let error = |source| DataPlaneError::Program {
+        name: name.to_owned(),
+        source,
+    };
+    let fd = xdp(ebpf, name)?.fd().map_err(error)?;
+    fd.try_clone().map_err(|source| DataPlaneError::Path {
+        action: "duplicate",
+        path: name.into(),
+        source,
+    })
+}
+
+fn program_fd(ebpf: &Ebpf, name: &str) -> Result<OwnedFd, DataPlaneError> {
+    let program = ebpf
+        .program(name)
+        .ok_or_else(|| DataPlaneError::Missing(format!("program {name}")))?;
+    let fd = program.fd().map_err(|source| DataPlaneError::Program {
+        name: name.to_owned(),
+        source,
+    })?;
+    owned(fd.as_fd(), name)
+}
+
+fn owned(fd: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, DataPlaneError> {
+    fd.try_clone_to_owned()
+        .map_err(|source| DataPlaneError::Path {
+            action: "duplicate",
+            path: name.into(),
+            source,
+        })
+}
+
 fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, DataPlaneError> {
     ebpf.take_map(name)
         .ok_or_else(|| DataPlaneError::Missing(format!("map {name}")))
@@ -291,6 +392,46 @@ fn hash_map(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, DataPlaneErr
     }
 }
 
+fn walked(ebpf: &Ebpf, reals: u32) -> Result<Walked, DataPlaneError> {
+    let swept = |iterator, program, table| {
+        let entries = map_fd(ebpf, table)?;
+        let walk = program_fd(ebpf, iterator)?;
+        let iterator = link_iterator(walk.as_fd(), entries.as_fd()).map_err(|source| {
+            DataPlaneError::Path {
+                action: "make an iterator of",
+                path: iterator.into(),
+                source,
+            }
+        })?;
+        Ok::<_, DataPlaneError>(Swept {
+            entries,
+            iterator,
+            program: program_fd(ebpf, program)?,
+        })
+    };
+    Ok(Walked {
+        v4: swept(program::WALK_V4, program::SWEEP_V4, map::CONNECTIONS_V4)?,
+        v6: swept(program::WALK_V6, program::SWEEP_V6, map::CONNECTIONS_V6)?,
+        templates: swept(
+            program::WALK_TEMPLATES,
+            program::SWEEP_TEMPLATES,
+            map::TEMPLATES,
+        )?,
+        live: map_fd(ebpf, map::LIVE)?,
+        real_counts: map_fd(ebpf, map::REAL_COUNTS)?,
+        reals,
+        table_states: map_fd(ebpf, map::TABLE_STATES)?,
+        repair: program_fd(ebpf, program::REPAIR)?,
+    })
+}
+
+fn map_fd(ebpf: &Ebpf, name: &'static str) -> Result<OwnedFd, DataPlaneError> {
+    match ebpf.map(name) {
+        Some(Map::Array(data) | Map::HashMap(data)) => owned(data.fd().as_fd(), name),
+        _ => Err(DataPlaneError::Missing(format!("map {name}"))),
+    }
+}
+
 fn typed<T: TryFrom<Map, Error = aya::maps::MapError>>(
     ebpf: &mut Ebpf,
     name: &'static str,
@@ -298,8 +439,10 @@ fn typed<T: TryFrom<Map, Error = aya::maps::MapError>>(
     T::try_from(take(ebpf, name)?).map_err(|source| DataPlaneError::Map { name, source })
 }
 
-fn tables(ebpf: &mut Ebpf) -> Result<Tables, DataPlaneError> {
+fn tables(ebpf: &mut Ebpf, repair: OwnedFd) -> Result<Tables, DataPlaneError> {
     Ok(Tables {
+        plan_words_fd: map_fd(ebpf, map::PLAN_WORDS)?,
+        repair,
         services: typed(ebpf, map::SERVICES)?,
         addresses: typed(ebpf, map::ADDRESSES)?,
         masquerade: typed(ebpf, map::MASQUERADE)?,
@@ -313,6 +456,12 @@ fn tables(ebpf: &mut Ebpf) -> Result<Tables, DataPlaneError> {
         service_stats: typed(ebpf, map::SERVICE_STATS)?,
         next_hops: typed(ebpf, map::NEXT_HOPS)?,
         settings: typed(ebpf, map::SETTINGS)?,
+        table_states: typed(ebpf, map::TABLE_STATES)?,
+        deny: typed(ebpf, map::DENY)?,
+        allow: typed(ebpf, map::ALLOW)?,
+        marks: typed(ebpf, map::MARKS)?,
+        policies: typed(ebpf, map::POLICIES)?,
+        one_packet_reals: typed(ebpf, map::ONE_PACKET_REALS)?,
         drops: typed(ebpf, map::DROPS)?,
     })
 }

@@ -4,6 +4,7 @@
 pub mod attach;
 mod attempt;
 pub mod bpffs;
+pub mod buckets;
 mod device;
 mod displaced;
 pub mod error;

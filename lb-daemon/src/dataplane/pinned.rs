@@ -195,6 +195,7 @@ fn capacity_key(map_name: &str) -> Option<&'static str> {
         map::CONNECTIONS_V4 | map::CONNECTIONS_V6 => Some("capacity.connections"),
         map::SERVICES => Some("capacity.services"),
         map::REALS => Some("capacity.reals"),
+        map::TEMPLATES => Some("capacity.persistence"),
         _ => None,
     }
 }

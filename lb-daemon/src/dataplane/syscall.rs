@@ -1,10 +1,11 @@
-//! The bpf(2) commands that aya has no call for: batched look-up, a test run
-//! by descriptor from another thread, the interface of a link, attaching and
+//! The bpf(2) commands that aya has no call for: look-ups, one by one and
+//! batched, and a test run, by descriptor from another thread, the interface of a link, attaching and
 //! detaching without the program's owner. Layouts: `union bpf_attr` in
 //! include/uapi/linux/bpf.h (Linux 6.1).
 
 use std::{
     ffi::CString,
+    fs::File,
     io,
     mem::{MaybeUninit, size_of},
     os::{
@@ -16,15 +17,19 @@ use std::{
 
 use aya::Pod;
 
+const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_OBJ_PIN: libc::c_long = 6;
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_PROG_TEST_RUN: libc::c_long = 10;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
+const BPF_MAP_UPDATE_BATCH: libc::c_long = 26;
 const BPF_LINK_CREATE: libc::c_long = 28;
+const BPF_ITER_CREATE: libc::c_long = 33;
 const BPF_LINK_DETACH: libc::c_long = 34;
 
 /// `enum bpf_attach_type`.
+const BPF_TRACE_ITER: u32 = 28;
 const BPF_XDP: u32 = 37;
 
 /// `struct { /* BPF_MAP_*_BATCH */ } batch`.
@@ -38,6 +43,17 @@ struct BatchAttr {
     count: u32,
     map_fd: u32,
     elem_flags: u64,
+    flags: u64,
+}
+
+/// `struct { /* anonymous struct used by BPF_MAP_*_ELEM commands */ }`.
+#[repr(C)]
+#[derive(Default)]
+struct ElementAttr {
+    map_fd: u32,
+    pad: u32,
+    key: u64,
+    value: u64,
     flags: u64,
 }
 
@@ -101,6 +117,22 @@ struct LinkCreateAttr {
     flags: u32,
 }
 
+/// The same, of an iterator over a map (`union bpf_iter_link_info`).
+#[repr(C)]
+struct IterLinkAttr {
+    link: LinkCreateAttr,
+    iter_info: u64,
+    iter_info_len: u32,
+    pad: u32,
+}
+
+/// `struct { /* struct used by BPF_ITER_CREATE command */ } iter_create`.
+#[repr(C)]
+struct IterCreateAttr {
+    link_fd: u32,
+    flags: u32,
+}
+
 /// `struct { __u32 link_fd; } link_detach`.
 #[repr(C)]
 struct LinkDetachAttr {
@@ -146,6 +178,43 @@ pub(super) fn lookup_batch<K: Pod, V: Pod>(
         Ok(_) => Ok((attr.count as usize, Some(next))),
         // The end of the table; `count` entries came all the same.
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok((attr.count as usize, None)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes values of an array map from index `first` on.
+pub(super) fn update_batch<V: Pod>(
+    map: BorrowedFd<'_>,
+    first: u32,
+    values: &[V],
+) -> io::Result<()> {
+    let keys: Vec<u32> = (first..).take(values.len()).collect();
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let mut attr = BatchAttr {
+        keys: keys.as_ptr() as u64,
+        values: values.as_ptr() as u64,
+        count: u32::try_from(keys.len()).map_err(io::Error::other)?,
+        map_fd: map.as_raw_fd().cast_unsigned(),
+        ..BatchAttr::default()
+    };
+    bpf(BPF_MAP_UPDATE_BATCH, &mut attr).map(drop)
+}
+
+/// The value that a map of `K` and `V` has at a key.
+pub(super) fn lookup<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<Option<V>> {
+    let mut value = MaybeUninit::<V>::uninit();
+    let mut attr = ElementAttr {
+        map_fd: map.as_raw_fd().cast_unsigned(),
+        key: std::ptr::from_ref(key) as u64,
+        value: value.as_mut_ptr() as u64,
+        ..ElementAttr::default()
+    };
+    match bpf(BPF_MAP_LOOKUP_ELEM, &mut attr) {
+        // SAFETY: the call filled it, and any bytes are a `V`, as `Pod` says.
+        Ok(_) => Ok(Some(unsafe { value.assume_init() })),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -218,6 +287,36 @@ pub(super) fn attach_pinned_link(
         ..ObjectAttr::default()
     };
     bpf(BPF_OBJ_PIN, &mut attr).map(drop)
+}
+
+/// Makes an iterator of a program over a map; [`iterate`] starts it.
+pub(super) fn link_iterator(program: BorrowedFd<'_>, map: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let map_fd = map.as_raw_fd().cast_unsigned();
+    let mut attr = IterLinkAttr {
+        link: LinkCreateAttr {
+            prog_fd: program.as_raw_fd().cast_unsigned(),
+            target_ifindex: 0,
+            attach_type: BPF_TRACE_ITER,
+            flags: 0,
+        },
+        iter_info: &raw const map_fd as u64,
+        iter_info_len: size_of_val(&map_fd) as u32,
+        pad: 0,
+    };
+    let fd = bpf(BPF_LINK_CREATE, &mut attr)?;
+    // SAFETY: the call made the descriptor, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// A file whose reading runs an iterator, from the beginning.
+pub(super) fn iterate(link: BorrowedFd<'_>) -> io::Result<File> {
+    let mut attr = IterCreateAttr {
+        link_fd: link.as_raw_fd().cast_unsigned(),
+        flags: 0,
+    };
+    let fd = bpf(BPF_ITER_CREATE, &mut attr)?;
+    // SAFETY: the call made the descriptor, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) }.into())
 }
 
 /// What is pinned at `path`.

@@ -1,19 +1,25 @@
 //! Typed access to the maps. Every write is one element; the order of writes
 //! is `reconcile::apply`'s business.
 
+use std::os::fd::{AsFd as _, OwnedFd};
+
 use aya::{
     Pod,
-    maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuValues},
+    maps::{Array, HashMap, LpmTrie, MapData, MapError, PerCpuArray, PerCpuValues, lpm_trie::Key},
 };
 use lb_common::{
-    abi::{Settings, map},
+    abi::{Settings, map, program},
+    addr::Addr,
+    defence::TableState,
+    firewall_mark::{MarkKey, MarkPorts},
     real::{Egress, NextHop, Pool, RealCounts, RealServer},
-    service::{AddressKey, Plan, ServiceKey},
+    service::{AddressKey, Plan, Policy, ReplyEnd, ServiceKey},
     stats::RealStats,
-    verdict::{DROP_SLOTS, DropReason, ICMP_SUPPRESSED_SLOT},
+    sweep::Repair,
+    verdict::{DROP_SLOTS, DropReason, ICMP_SUPPRESSED_SLOT, STATELESS_SLOT},
 };
 
-use super::DataPlaneError;
+use super::{DataPlaneError, sweep, syscall::update_batch};
 
 /// The maps that the daemon writes and reads.
 pub struct Tables {
@@ -31,7 +37,20 @@ pub struct Tables {
     pub(super) next_hops: Array<MapData, NextHop>,
     pub(super) settings: Array<MapData, Settings>,
     pub(super) drops: PerCpuArray<MapData, u64>,
+    pub(super) table_states: Array<MapData, TableState>,
+    pub(super) deny: LpmTrie<MapData, Addr, u32>,
+    pub(super) allow: LpmTrie<MapData, Addr, u32>,
+    pub(super) marks: LpmTrie<MapData, MarkKey, MarkPorts>,
+    pub(super) policies: Array<MapData, Policy>,
+    pub(super) one_packet_reals: HashMap<MapData, ReplyEnd, ReplyEnd>,
+    /// For writes of many words at once.
+    pub(super) plan_words_fd: OwnedFd,
+    /// The program that corrects counts.
+    pub(super) repair: OwnedFd,
 }
+
+/// A prefix and what it leads to.
+pub type Prefix<K, V> = ((u32, K), V);
 
 type Result<T> = std::result::Result<T, DataPlaneError>;
 
@@ -61,7 +80,112 @@ fn remove<K: Pod, V: Pod>(
     }
 }
 
+/// Makes a trie hold these prefixes, by length in bits and key, and no others.
+/// What is not wanted goes first: there may be no room for both.
+fn set_prefixes<K: Pod + Eq + std::hash::Hash, V: Pod + PartialEq>(
+    trie: &mut LpmTrie<MapData, K, V>,
+    wanted: &std::collections::HashMap<(u32, K), V>,
+    name: &'static str,
+) -> Result<()> {
+    let found: std::collections::HashMap<(u32, K), V> = prefixes(trie, name)?.into_iter().collect();
+    for (length, key) in found.keys().filter(|key| !wanted.contains_key(key)) {
+        match trie.remove(&Key::new(*length, *key)) {
+            Ok(()) | Err(MapError::KeyNotFound) => {}
+            Err(error) => return Err(named(name)(error)),
+        }
+    }
+    for ((length, key), value) in wanted {
+        if found.get(&(*length, *key)) != Some(value) {
+            trie.insert(&Key::new(*length, *key), value, 0)
+                .map_err(named(name))?;
+        }
+    }
+    Ok(())
+}
+
+fn prefixes<K: Pod, V: Pod>(
+    trie: &LpmTrie<MapData, K, V>,
+    name: &'static str,
+) -> Result<Vec<Prefix<K, V>>> {
+    trie.iter()
+        .map(|entry| entry.map(|(key, value)| ((key.prefix_len(), key.data()), value)))
+        .collect::<std::result::Result<_, _>>()
+        .map_err(named(name))
+}
+
 impl Tables {
+    /// Makes `DENY` and `ALLOW` hold these networks, and no others.
+    pub fn set_access(
+        &mut self,
+        deny: &std::collections::HashMap<(u32, Addr), u32>,
+        allow: &std::collections::HashMap<(u32, Addr), u32>,
+    ) -> Result<()> {
+        set_prefixes(&mut self.deny, deny, map::DENY)?;
+        set_prefixes(&mut self.allow, allow, map::ALLOW)
+    }
+
+    /// Makes `MARKS` hold these destinations, and no others.
+    pub fn set_marks(
+        &mut self,
+        marks: &std::collections::HashMap<(u32, MarkKey), MarkPorts>,
+    ) -> Result<()> {
+        set_prefixes(&mut self.marks, marks, map::MARKS)
+    }
+
+    /// What holds for a service's new connections.
+    pub fn policy(&self, service: u32) -> Result<Policy> {
+        self.policies.get(&service, 0).map_err(named(map::POLICIES))
+    }
+
+    pub fn set_policy(&mut self, service: u32, policy: Policy) -> Result<()> {
+        self.policies
+            .set(service, policy, 0)
+            .map_err(named(map::POLICIES))
+    }
+
+    /// Where the replies of one-packet services come from, and are to come
+    /// from.
+    pub fn replies(&self) -> Result<Vec<(ReplyEnd, ReplyEnd)>> {
+        entries(&self.one_packet_reals, map::ONE_PACKET_REALS)
+    }
+
+    pub fn set_reply(&mut self, from: ReplyEnd, to: ReplyEnd) -> Result<()> {
+        self.one_packet_reals
+            .insert(from, to, 0)
+            .map_err(named(map::ONE_PACKET_REALS))
+    }
+
+    pub fn remove_reply(&mut self, from: &ReplyEnd) -> Result<()> {
+        remove(&mut self.one_packet_reals, from, map::ONE_PACKET_REALS)
+    }
+
+    /// Makes a real overloaded, or no longer, by its thresholds and live
+    /// connections.
+    pub fn judge(&self, real: u32) -> Result<()> {
+        sweep::repair(
+            self.repair.as_fd(),
+            &[Repair {
+                real,
+                ..Repair::default()
+            }],
+        )
+        .map_err(|source| DataPlaneError::Path {
+            action: "run",
+            path: program::REPAIR.into(),
+            source,
+        })
+    }
+
+    /// The fill of IPv4's connection table and of IPv6's.
+    pub fn table_states(&self) -> Result<[TableState; 2]> {
+        let state = |family| {
+            self.table_states
+                .get(&family, 0)
+                .map_err(named(map::TABLE_STATES))
+        };
+        Ok([state(0)?, state(1)?])
+    }
+
     /// Every bound service with its slot.
     pub fn services(&self) -> Result<Vec<(ServiceKey, u32)>> {
         entries(&self.services, map::SERVICES)
@@ -157,12 +281,13 @@ impl Tables {
     }
 
     pub fn set_words(&mut self, first: u32, words: &[u32]) -> Result<()> {
-        for (index, word) in (first..).zip(words) {
-            self.plan_words
-                .set(index, word, 0)
-                .map_err(named(map::PLAN_WORDS))?;
-        }
-        Ok(())
+        update_batch(self.plan_words_fd.as_fd(), first, words).map_err(|source| {
+            DataPlaneError::Path {
+                action: "write",
+                path: map::PLAN_WORDS.into(),
+                source,
+            }
+        })
     }
 
     /// The values of all real slots, in order.
@@ -249,6 +374,10 @@ impl Tables {
             .map_err(named(map::NEXT_HOPS))
     }
 
+    pub fn settings(&self) -> Result<Settings> {
+        self.settings.get(&0, 0).map_err(named(map::SETTINGS))
+    }
+
     pub fn set_settings(&mut self, settings: Settings) -> Result<()> {
         self.settings
             .set(0, settings, 0)
@@ -261,7 +390,10 @@ impl Tables {
         let reasons = DropReason::ALL
             .iter()
             .map(|reason| (reason.name(), *reason as u32));
-        for (name, slot) in reasons.chain([("icmp_suppressed", ICMP_SUPPRESSED_SLOT)]) {
+        for (name, slot) in reasons.chain([
+            ("icmp_suppressed", ICMP_SUPPRESSED_SLOT),
+            ("stateless", STATELESS_SLOT),
+        ]) {
             debug_assert!(slot < DROP_SLOTS);
             let per_cpu = self.drops.get(&slot, 0).map_err(named(map::DROPS))?;
             let sum: u64 = per_cpu.iter().sum();

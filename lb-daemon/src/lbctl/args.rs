@@ -5,11 +5,21 @@ use std::path::PathBuf;
 
 use clap::{Args as Flags, Parser, Subcommand};
 
-use crate::{api::service_ref, config::vocabulary};
+use super::{connections::ConnectionsArgs, marks::ALL_PORTS, timeouts::TimeoutsArgs};
+use crate::{
+    api::service_ref,
+    config::{
+        defence::MAX_RATE,
+        identity::IpFamily,
+        mark,
+        persistence::{self, MAX_TIMEOUT_S},
+        vocabulary,
+    },
+};
 use lb_common::limits::MAX_WEIGHT;
 
-/// In place of addresses: none.
-pub(super) const MASQUERADE_OFF: &str = "off";
+/// In place of a value: there is to be none.
+pub(super) const OFF: &str = "off";
 
 /// Looks at and changes a running lbd.
 #[derive(Debug, Parser)]
@@ -43,13 +53,20 @@ pub enum Command {
     /// Virtual services: add, edit, delete, list, show
     #[command(subcommand)]
     Service(ServiceCommand),
-    /// Real servers of a service: add, edit, delete
+    /// Real servers of a service: add, edit, delete, state
     #[command(subcommand)]
     Real(RealCommand),
+    /// Which packets are marked for a fwmark service: add, delete, list
+    #[command(subcommand)]
+    Mark(MarkCommand),
     /// Services and reals, as ipvsadm -L prints them
     List(ListFlags),
+    /// Connections, as ipvsadm -Lnc prints them: list, flush
+    Connections(ConnectionsArgs),
     /// Version, interfaces, table fill, drops, warnings
     Status,
+    /// How long idle connections are kept, as ipvsadm -L --timeout prints it
+    Timeouts(TimeoutsArgs),
     /// Read the configuration file again; tell what changed or why it was refused
     Reload,
     /// Check a configuration file; needs no daemon
@@ -65,7 +82,7 @@ pub enum Command {
 pub enum ServiceCommand {
     /// Add a service
     Add {
-        /// tcp:192.0.2.10:80, udp:[2001:db8::1]:53, sctp:192.0.2.10:2905
+        /// tcp:192.0.2.10:80, udp:[2001:db8::1]:53, sctp:192.0.2.10:2905, fwmark:80, fwmark6:80
         #[arg(value_name = "SERVICE", value_parser = service_identity)]
         service: String,
         #[command(flatten)]
@@ -115,15 +132,38 @@ pub struct ServiceFlags {
     /// nat: addresses to stand in the clients' place; "off": the clients' own
     #[arg(long, value_name = "ADDRESS,…", value_delimiter = ',', value_parser = masquerade)]
     pub masquerade: Vec<String>,
-    /// Keep clients with their real (not supported yet)
-    #[arg(short, long, value_name = "SECONDS", num_args = 0..=1)]
-    pub persistent: Option<Option<u32>>,
-    /// Clients of one network stay together (not supported yet)
-    #[arg(short = 'M', long, value_name = "NETMASK")]
-    pub netmask: Option<String>,
-    /// Schedule every datagram (not supported yet)
-    #[arg(long)]
+    /// Keep clients with their real, for 360 s or as given; "off": no longer
+    #[arg(short, long, value_name = "SECONDS", num_args = 0..=1, value_parser = persistence_time)]
+    pub persistent: Option<Option<PersistenceTime>>,
+    /// With -p: clients of one network stay together; 255.255.255.0, or a prefix's length
+    #[arg(short = 'M', long, value_name = "NETMASK", value_parser = netmask)]
+    pub netmask: Option<(u8, Option<IpFamily>)>,
+    /// udp: schedule every datagram
+    #[arg(long, conflicts_with = "no_ops")]
     pub ops: bool,
+    /// udp: schedule every connection
+    #[arg(long)]
+    pub no_ops: bool,
+    /// What becomes of a failed real's connections
+    #[arg(long, value_name = "WHAT", value_parser = ["keep", "reset"])]
+    pub on_down: Option<String>,
+    /// New connections a second that it takes, and how many at once; "off": any number
+    #[arg(long, value_name = "RATE[,BURST]", value_parser = rate_limit)]
+    pub rate_limit: Option<RateLimitFlag>,
+}
+
+/// `-p`'s value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PersistenceTime {
+    Off,
+    Seconds(u32),
+}
+
+/// `--rate-limit`'s value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RateLimitFlag {
+    Off,
+    On { rate: u32, burst: Option<u32> },
 }
 
 /// `lbctl real …`.
@@ -163,6 +203,51 @@ pub enum RealCommand {
         #[arg(long)]
         now: bool,
     },
+    /// Take a real out of service or back; established connections go on
+    State {
+        /// tcp:192.0.2.10:80, or its name
+        #[arg(value_name = "SERVICE", value_parser = service)]
+        service: String,
+        /// 10.0.0.2:80, or an address alone for the service's port
+        #[arg(value_name = "REAL", value_parser = real)]
+        real: String,
+        /// drain: persistent clients still come; maint: nobody new at all
+        #[arg(value_name = "STATE", value_parser = ["ready", "drain", "maint"])]
+        state: String,
+    },
+}
+
+/// `lbctl mark …`.
+#[derive(Debug, Subcommand)]
+pub enum MarkCommand {
+    /// Mark packets
+    Add {
+        #[command(flatten)]
+        rule: MarkFlags,
+    },
+    /// Mark them no longer
+    Delete {
+        #[command(flatten)]
+        rule: MarkFlags,
+    },
+    /// List what is marked, one line each
+    List,
+}
+
+#[derive(Clone, Debug, Flags)]
+pub struct MarkFlags {
+    /// 80 for the service fwmark:80 or fwmark6:80
+    #[arg(value_name = "MARK", value_parser = clap::value_parser!(u32).range(1..))]
+    pub mark: u32,
+    /// Protocol of the packets
+    #[arg(value_name = "PROTO", value_parser = ["tcp", "udp", "sctp"])]
+    pub protocol: String,
+    /// 192.0.2.10, or a prefix
+    #[arg(value_name = "DESTINATION", value_parser = destination)]
+    pub destination: String,
+    /// 80,443,10000-20000, or all
+    #[arg(value_name = "PORTS", default_value = ALL_PORTS, hide_default_value = true, value_parser = ports)]
+    pub ports: String,
 }
 
 #[derive(Debug, Flags)]
@@ -173,10 +258,10 @@ pub struct RealFlags {
     /// Its share, 0 to 65535; 0: no new connections
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_WEIGHT)))]
     pub weight: Option<u32>,
-    /// Connections from which on it is overloaded (not supported yet)
+    /// Connections from which on it is overloaded; 0: never
     #[arg(short = 'x', long, value_name = "UPPER")]
     pub upper_threshold: Option<u32>,
-    /// Connections below which it no longer is (not supported yet)
+    /// Connections below which it no longer is; 0: 75 % of the upper
     #[arg(short = 'y', long, value_name = "LOWER")]
     pub lower_threshold: Option<u32>,
     /// Encapsulation for tun
@@ -207,10 +292,10 @@ pub struct ListFlags {
     /// What passes in a second (not supported yet)
     #[arg(long, conflicts_with_all = ["thresholds", "persistent_conn"])]
     pub rate: bool,
-    /// Upper and lower thresholds (not supported yet)
+    /// Upper and lower thresholds
     #[arg(long, conflicts_with = "persistent_conn")]
     pub thresholds: bool,
-    /// Persistent connections (not supported yet)
+    /// Persistent connections
     #[arg(long)]
     pub persistent_conn: bool,
 }
@@ -220,17 +305,63 @@ fn service_identity(text: &str) -> Result<String, String> {
 }
 
 fn masquerade(text: &str) -> Result<String, String> {
-    if text == MASQUERADE_OFF {
+    if text == OFF {
         return Ok(text.to_owned());
     }
     vocabulary::address(text).map(|_| text.to_owned())
 }
 
-fn service(text: &str) -> Result<String, String> {
+pub(super) fn service(text: &str) -> Result<String, String> {
     service_ref(text).map(|_| text.to_owned())
 }
 
-fn real(text: &str) -> Result<String, String> {
+/// Seconds, or `off`.
+fn persistence_time(text: &str) -> Result<PersistenceTime, String> {
+    if text == OFF {
+        return Ok(PersistenceTime::Off);
+    }
+    let seconds = text.parse().ok();
+    seconds
+        .filter(|seconds| (1..=MAX_TIMEOUT_S).contains(seconds))
+        .map(PersistenceTime::Seconds)
+        .ok_or_else(|| format!("{text:?} is not a time: expected 1 to {MAX_TIMEOUT_S} or off"))
+}
+
+fn netmask(text: &str) -> Result<(u8, Option<IpFamily>), String> {
+    persistence::netmask(text)
+}
+
+/// `1000`, `1000,2000` or `off`.
+fn rate_limit(text: &str) -> Result<RateLimitFlag, String> {
+    if text == OFF {
+        return Ok(RateLimitFlag::Off);
+    }
+    let number = |text: &str| {
+        let number = text.parse().ok();
+        let number = number.filter(|number| (1..=MAX_RATE).contains(number));
+        number.ok_or_else(|| {
+            format!("{text:?} is not a rate: expected 1 to {MAX_RATE}, or two with a comma, or off")
+        })
+    };
+    let (rate, burst) = match text.split_once(',') {
+        Some((rate, burst)) => (rate, Some(burst)),
+        None => (text, None),
+    };
+    Ok(RateLimitFlag::On {
+        rate: number(rate)?,
+        burst: burst.map(number).transpose()?,
+    })
+}
+
+fn destination(text: &str) -> Result<String, String> {
+    mark::destination(text).map(|_| text.to_owned())
+}
+
+fn ports(text: &str) -> Result<String, String> {
+    mark::ports(text).map(|_| text.to_owned())
+}
+
+pub(super) fn real(text: &str) -> Result<String, String> {
     vocabulary::real(text).map(|_| text.to_owned())
 }
 
@@ -255,9 +386,19 @@ mod tests {
             "lbctl service add tcp:192.0.2.10:80 --name web -s wrr -b sh-port,sh-fallback -f nat -p 300 -M 24 --ops",
             "lbctl service add udp:[2001:db8::1]:53 -s rr -p",
             "lbctl service add sctp:[2001:db8::1]:2905 -s rr -f local",
+            "lbctl service add fwmark:80 -s rr",
+            "lbctl service edit fwmark6:80 -s rr",
             "lbctl service edit web -s rr",
             "lbctl service edit web -f nat --masquerade 10.0.0.250,10.0.0.251",
             "lbctl service edit web --masquerade off",
+            "lbctl service edit web -p off --no-ops --on-down reset --rate-limit 1000,2000",
+            "lbctl service edit web -M 255.255.255.0 --rate-limit off",
+            "lbctl real state web 10.0.0.2 drain",
+            "lbctl mark add 80 tcp 192.0.2.10 80,443,10000-20000",
+            "lbctl mark delete 80 udp 2001:db8::/32",
+            "lbctl mark list -j",
+            "lbctl list -n --thresholds",
+            "lbctl list --persistent-conn",
             "lbctl service delete tcp:192.0.2.10:80 --now",
             "lbctl service list --json",
             "lbctl -j service show web",
@@ -268,7 +409,12 @@ mod tests {
             "lbctl real delete web [2001:db8::2]:80 --now",
             "lbctl list -n --stats --exact",
             "lbctl list",
+            "lbctl connections",
+            "lbctl connections list web --limit 20 -j",
+            "lbctl connections flush tcp:192.0.2.10:80 10.0.0.2:80",
             "lbctl status --socket /tmp/s",
+            "lbctl timeouts",
+            "lbctl timeouts set --tcp 900 --tcp-fin 120 --udp 300",
             "lbctl reload",
             "lbctl check lbd.toml",
         ] {
@@ -284,7 +430,7 @@ mod tests {
                 "lbctl service add tcp:300.1.1.1:80 -s rr",
                 "is not a service",
             ),
-            ("lbctl service show fwmark:80", "not supported yet"),
+            ("lbctl service show fwmark:0", "a mark is from 1"),
             ("lbctl real add web www:80", "is not a real"),
             (
                 "lbctl real add web 10.0.0.2 --tun-csum --tun-nocsum",
@@ -301,6 +447,23 @@ mod tests {
                 "[possible values: dr, nat, tun, local]",
             ),
             ("lbctl list --stats --rate", "cannot be used with"),
+            ("lbctl service edit web -p 0", "is not a time"),
+            ("lbctl service edit web -M 255.0.255.0", "is not a netmask"),
+            (
+                "lbctl service edit web --ops --no-ops",
+                "cannot be used with",
+            ),
+            ("lbctl service edit web --rate-limit 0", "is not a rate"),
+            (
+                "lbctl real state web 10.0.0.2 down",
+                "[possible values: ready, drain, maint]",
+            ),
+            ("lbctl mark add 0 tcp 192.0.2.10 80", "0 is not in"),
+            ("lbctl mark add 80 tcp 192.0.2.10 http", "is not a port"),
+            (
+                "lbctl mark add 80 tcp www 80",
+                "is not an address or prefix",
+            ),
             ("lbctl frobnicate", "unrecognized subcommand"),
         ] {
             let error = parse(line).unwrap_err();

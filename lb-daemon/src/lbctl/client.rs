@@ -30,16 +30,25 @@ pub(super) struct Client {
 
 /// A body as the daemon sent it.
 #[derive(Clone, Debug)]
-pub(super) struct Answer(Bytes);
+pub(super) struct Answer {
+    body: Bytes,
+    /// The `Link` header.
+    link: Option<String>,
+}
 
 impl Answer {
     pub(super) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0).into_owned()
+        String::from_utf8_lossy(&self.body).into_owned()
     }
 
     pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T> {
-        serde_json::from_slice(&self.0)
+        serde_json::from_slice(&self.body)
             .context("cannot read lbd's answer; is it of another version?")
+    }
+
+    /// The path of the page that follows this one, if there is one.
+    pub(super) fn next(&self) -> Result<Option<String>> {
+        self.link.as_deref().map(next_of).transpose()
     }
 }
 
@@ -69,12 +78,12 @@ impl Client {
     async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer> {
         let exchange = self.exchange(method, path, body);
         let answer = tokio::time::timeout(PATIENCE, exchange).await;
-        let (status, body) =
+        let (status, answer) =
             answer.map_err(|_| anyhow!("lbd at {} does not answer", self.socket.display()))??;
         if status.is_success() {
-            return Ok(Answer(body));
+            return Ok(answer);
         }
-        match serde_json::from_slice::<Problem>(&body) {
+        match answer.parse::<Problem>() {
             Ok(problem) if !problem.detail.is_empty() => bail!(problem.detail),
             _ => bail!("lbd answered {status}"),
         }
@@ -85,7 +94,7 @@ impl Client {
         method: Method,
         path: &str,
         body: Option<&Value>,
-    ) -> Result<(StatusCode, Bytes)> {
+    ) -> Result<(StatusCode, Answer)> {
         let stream = UnixStream::connect(&self.socket)
             .await
             .map_err(|error| self.unreachable(&error))?;
@@ -105,11 +114,14 @@ impl Client {
             .body(Full::new(Bytes::from(content)))?;
         let response = sender.send_request(request).await.with_context(broken)?;
         let status = response.status();
+        let link = response.headers().get(header::LINK);
+        let link = link.map(|link| String::from_utf8_lossy(link.as_bytes()).into_owned());
         let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES)
             .collect()
             .await;
         let body = body.map_err(|error| anyhow!("{}: {error}", broken()))?;
-        Ok((status, body.to_bytes()))
+        let body = body.to_bytes();
+        Ok((status, Answer { body, link }))
     }
 
     fn unreachable(&self, error: &std::io::Error) -> anyhow::Error {
@@ -122,6 +134,16 @@ impl Client {
             self.socket.display()
         )
     }
+}
+
+/// The target of a `Link` header's `rel="next"`, as the daemon writes it.
+fn next_of(link: &str) -> Result<String> {
+    let target = link
+        .strip_prefix('<')
+        .and_then(|rest| rest.strip_suffix(">; rel=\"next\""));
+    target
+        .map(str::to_owned)
+        .ok_or_else(|| anyhow!("cannot read lbd's answer; is it of another version?"))
 }
 
 /// The path of a service, and of one of its reals.
@@ -138,7 +160,7 @@ pub(super) fn real_path(service: &str, real: &str) -> String {
 }
 
 /// RFC 3986 section 2: everything but unreserved characters is encoded.
-fn percent_encoded(segment: &str) -> String {
+pub(super) fn percent_encoded(segment: &str) -> String {
     let mut encoded = String::new();
     for byte in segment.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
@@ -161,6 +183,16 @@ mod tests {
             "/v1/services/udp%3A%5B2001%3Adb8%3A%3A1%5D%3A53/reals/10.0.0.2%3A80"
         );
         assert_eq!(reals_path("web-1"), "/v1/services/web-1/reals");
+    }
+
+    #[test]
+    fn the_next_page_is_where_the_link_leads() {
+        let link = "</v1/connections?limit=2&cursor=v4.7>; rel=\"next\"";
+        assert_eq!(
+            next_of(link).unwrap(),
+            "/v1/connections?limit=2&cursor=v4.7"
+        );
+        assert!(next_of("</v1/connections>").is_err());
     }
 
     #[tokio::test]

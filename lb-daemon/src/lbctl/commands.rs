@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     io::{ErrorKind, Write},
+    ops::ControlFlow,
     path::Path,
 };
 
@@ -12,17 +13,21 @@ use serde_json::{Map, Value, json};
 use super::{
     Usage,
     args::{
-        Args, Command, ListFlags, MASQUERADE_OFF, RealCommand, RealFlags, ServiceCommand,
+        Args, Command, ListFlags, OFF, RateLimitFlag, RealCommand, RealFlags, ServiceCommand,
         ServiceFlags,
     },
     client::{Answer, Client, real_path, reals_path, service_path},
-    list,
+    connections, list, marks,
     names::Names,
-    pages,
+    pages, persistence, timeouts,
 };
 use crate::{
     api::wire,
-    config::{file, vocabulary::NOT_SUPPORTED_YET},
+    config::{
+        file,
+        identity::{IpFamily, ServiceId},
+        vocabulary::NOT_SUPPORTED_YET,
+    },
     state::handle::ReloadReport,
 };
 
@@ -33,13 +38,16 @@ pub(super) async fn run(args: Args) -> Result<()> {
     match args.command {
         Command::Service(command) => service(&client, command, json).await,
         Command::Real(command) => real(&client, command, json).await,
+        Command::Mark(command) => marks::run(&client, command, json).await,
         Command::List(flags) => list(&client, flags, json).await,
+        Command::Connections(args) => connections::run(&client, args, json).await,
         Command::Status => {
             let answer = client.get("/v1/status").await?;
             print(&answer, json, |status: &wire::Status| {
                 Ok(pages::status(status))
             })
         }
+        Command::Timeouts(args) => timeouts::run(&client, args, json).await,
         Command::Reload => reload(&client, json).await,
         Command::Check { file } => check(&file, json),
     }
@@ -48,12 +56,17 @@ pub(super) async fn run(args: Args) -> Result<()> {
 async fn service(client: &Client, command: ServiceCommand, json: bool) -> Result<()> {
     match command {
         ServiceCommand::Add { service, flags } => {
-            let mut body = service_body(flags)?;
+            if flags.netmask.is_some() && flags.persistent.is_none() {
+                bail!(Usage("service add: -M goes with -p"));
+            }
+            let family = service.parse().ok().map(ServiceId::family);
+            let mut body = service_body(flags, family)?;
             body.insert("service".into(), service.into());
             print_made(&client.post("/v1/services", &body.into()).await?, json)
         }
         ServiceCommand::Edit { service, flags } => {
-            let body = service_body(flags)?;
+            let family = family_of(client, &service, &flags).await?;
+            let body = service_body(flags, family)?;
             if body.is_empty() {
                 bail!(Usage("service edit: nothing to change; name a flag"));
             }
@@ -90,7 +103,7 @@ async fn real(client: &Client, command: RealCommand, json: bool) -> Result<()> {
             real,
             flags,
         } => {
-            let mut body = real_body(&flags)?;
+            let mut body = real_body(&flags);
             body.insert("real".into(), real.into());
             print_made(
                 &client.post(&reals_path(&service), &body.into()).await?,
@@ -102,7 +115,7 @@ async fn real(client: &Client, command: RealCommand, json: bool) -> Result<()> {
             real,
             flags,
         } => {
-            let body = real_body(&flags)?;
+            let body = real_body(&flags);
             if body.is_empty() {
                 bail!(Usage("real edit: nothing to change; name a flag"));
             }
@@ -112,6 +125,14 @@ async fn real(client: &Client, command: RealCommand, json: bool) -> Result<()> {
                     .await?,
                 json,
             )
+        }
+        RealCommand::State {
+            service,
+            real,
+            state,
+        } => {
+            let path = real_path(&service, &real);
+            print_made(&client.patch(&path, &json!({"state": state})).await?, json)
         }
         RealCommand::Delete { service, real, now } => {
             client
@@ -123,11 +144,7 @@ async fn real(client: &Client, command: RealCommand, json: bool) -> Result<()> {
 }
 
 async fn list(client: &Client, flags: ListFlags, json: bool) -> Result<()> {
-    refuse_later(&[
-        ("--rate", flags.rate),
-        ("--thresholds", flags.thresholds),
-        ("--persistent-conn", flags.persistent_conn),
-    ])?;
+    refuse_later(&[("--rate", flags.rate)])?;
     let answer = client.get("/v1/services").await?;
     if json {
         return write(&format!("{}\n", answer.text()));
@@ -186,12 +203,10 @@ fn check(path: &Path, json: bool) -> Result<()> {
     })
 }
 
-fn service_body(flags: ServiceFlags) -> Result<Map<String, Value>> {
-    refuse_later(&[
-        ("-p", flags.persistent.is_some()),
-        ("-M", flags.netmask.is_some()),
-        ("--ops", flags.ops),
-    ])?;
+/// `family` is the service's, where it is known.
+fn service_body(flags: ServiceFlags, family: Option<IpFamily>) -> Result<Map<String, Value>> {
+    let persistence = persistence::body(flags.persistent, flags.netmask, family)?;
+    let one_packet = (flags.ops || flags.no_ops).then_some(flags.ops);
     let scheduler_flags = Some(flags.scheduler_flags).filter(|flags| !flags.is_empty());
     Ok(given([
         ("name", flags.name.map(Value::from)),
@@ -199,11 +214,44 @@ fn service_body(flags: ServiceFlags) -> Result<Map<String, Value>> {
         ("scheduler_flags", scheduler_flags.map(Value::from)),
         ("forward", flags.forward.map(Value::from)),
         ("masquerade", masquerade(flags.masquerade)?),
+        ("persistence", persistence),
+        ("one_packet", one_packet.map(Value::from)),
+        ("on_down", flags.on_down.map(Value::from)),
+        ("rate_limit", flags.rate_limit.map(rate_limit)),
     ]))
 }
 
+/// Of which family a service is, where a netmask leaves it open: its name does
+/// not tell.
+async fn family_of(
+    client: &Client,
+    service: &str,
+    flags: &ServiceFlags,
+) -> Result<Option<IpFamily>> {
+    let id = match service.parse() {
+        Ok(id) => Some(id),
+        Err(_) if flags.netmask.is_none() => None,
+        Err(_) => {
+            let shown: wire::Service = client.get(&service_path(service)).await?.parse()?;
+            Some(shown.service.parse().map_err(anyhow::Error::msg)?)
+        }
+    };
+    Ok(id.map(ServiceId::family))
+}
+
+fn rate_limit(flag: RateLimitFlag) -> Value {
+    match flag {
+        RateLimitFlag::Off => Value::Null,
+        RateLimitFlag::On { rate, burst: None } => json!({"connections": rate}),
+        RateLimitFlag::On {
+            rate,
+            burst: Some(burst),
+        } => json!({"connections": rate, "burst": burst}),
+    }
+}
+
 fn masquerade(addresses: Vec<String>) -> Result<Option<Value>> {
-    if !addresses.iter().any(|address| address == MASQUERADE_OFF) {
+    if !addresses.iter().any(|address| address == OFF) {
         return Ok(Some(addresses)
             .filter(|addresses| !addresses.is_empty())
             .map(Value::from));
@@ -214,18 +262,14 @@ fn masquerade(addresses: Vec<String>) -> Result<Option<Value>> {
     Ok(Some(json!([])))
 }
 
-fn real_body(flags: &RealFlags) -> Result<Map<String, Value>> {
-    refuse_later(&[
-        ("-x", flags.upper_threshold.is_some_and(|upper| upper != 0)),
-        ("-y", flags.lower_threshold.is_some_and(|lower| lower != 0)),
-    ])?;
-    Ok(given([
+fn real_body(flags: &RealFlags) -> Map<String, Value> {
+    given([
         ("forward", flags.forward.clone().map(Value::from)),
         ("weight", flags.weight.map(Value::from)),
         ("upper_threshold", flags.upper_threshold.map(Value::from)),
         ("lower_threshold", flags.lower_threshold.map(Value::from)),
         ("tunnel", tunnel(flags)),
-    ]))
+    ])
 }
 
 fn tunnel(flags: &RealFlags) -> Option<Value> {
@@ -239,7 +283,7 @@ fn tunnel(flags: &RealFlags) -> Option<Value> {
 }
 
 /// The fields that have a value.
-fn given<const N: usize>(fields: [(&str, Option<Value>); N]) -> Map<String, Value> {
+pub(super) fn given<const N: usize>(fields: [(&str, Option<Value>); N]) -> Map<String, Value> {
     let present = fields
         .into_iter()
         .filter_map(|(field, value)| Some((field.to_owned(), value?)));
@@ -258,7 +302,7 @@ fn now_query(now: bool) -> &'static str {
 }
 
 /// The made object as JSON; people need no more than the exit code.
-fn print_made(answer: &Answer, json: bool) -> Result<()> {
+pub(super) fn print_made(answer: &Answer, json: bool) -> Result<()> {
     if json {
         write(&format!("{}\n", answer.text()))
     } else {
@@ -266,7 +310,7 @@ fn print_made(answer: &Answer, json: bool) -> Result<()> {
     }
 }
 
-fn print<T: serde::de::DeserializeOwned>(
+pub(super) fn print<T: serde::de::DeserializeOwned>(
     answer: &Answer,
     json: bool,
     page: impl FnOnce(&T) -> Result<String>,
@@ -281,6 +325,11 @@ fn print<T: serde::de::DeserializeOwned>(
 
 /// To standard output; a reader that has seen enough (`| head`) is no error.
 fn write(text: &str) -> Result<()> {
+    write_some(text).map(drop)
+}
+
+/// As [`write`]; a break: the reader has seen enough.
+pub(super) fn write_some(text: &str) -> Result<ControlFlow<()>> {
     let mut output = std::io::stdout().lock();
     match output
         .write_all(text.as_bytes())
@@ -289,7 +338,8 @@ fn write(text: &str) -> Result<()> {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(error).context("cannot write the output")
         }
-        _ => Ok(()),
+        Err(_) => Ok(ControlFlow::Break(())),
+        Ok(()) => Ok(ControlFlow::Continue(())),
     }
 }
 
@@ -325,22 +375,22 @@ mod tests {
     fn only_what_is_named_is_sent() {
         let flags = service_flags("lbctl service edit web -s rr -b sh-port,sh-fallback");
         assert_eq!(
-            Value::from(service_body(flags).unwrap()),
+            Value::from(service_body(flags, None).unwrap()),
             json!({"scheduler": "rr", "scheduler_flags": ["sh-port", "sh-fallback"]})
         );
         let flags = real_flags("lbctl real edit web 10.0.0.2 -w 0 -f tun --tun-type ipip");
         assert_eq!(
-            Value::from(real_body(&flags).unwrap()),
+            Value::from(real_body(&flags)),
             json!({"weight": 0, "forward": "tun", "tunnel": {"type": "ipip"}})
         );
         let flags = real_flags("lbctl real edit web 10.0.0.2 --tun-port 7000 --tun-csum");
         assert_eq!(
-            Value::from(real_body(&flags).unwrap()),
+            Value::from(real_body(&flags)),
             json!({"tunnel": {"port": 7000, "checksum": true}})
         );
         let flags = real_flags("lbctl real edit web 10.0.0.2 --tun-nocsum");
         assert_eq!(
-            Value::from(real_body(&flags).unwrap()),
+            Value::from(real_body(&flags)),
             json!({"tunnel": {"checksum": false}})
         );
         for (addresses, sent) in [
@@ -348,32 +398,39 @@ mod tests {
             ("off", json!([])),
         ] {
             let flags = service_flags(&format!("lbctl service edit web --masquerade {addresses}"));
-            assert_eq!(service_body(flags).unwrap()["masquerade"], sent);
+            assert_eq!(service_body(flags, None).unwrap()["masquerade"], sent);
         }
-        assert!(
-            real_body(&real_flags("lbctl real add web 10.0.0.2"))
-                .unwrap()
-                .is_empty()
-        );
+        assert!(real_body(&real_flags("lbctl real add web 10.0.0.2")).is_empty());
     }
 
     #[test]
-    fn flags_of_later_versions_are_refused_by_name() {
-        for (line, flag) in [
-            ("lbctl service add tcp:192.0.2.10:80 -p 300", "-p"),
-            ("lbctl service add tcp:192.0.2.10:80 -p", "-p"),
-            ("lbctl service edit web -M 255.255.255.0", "-M"),
-            ("lbctl service edit web --ops", "--ops"),
+    fn what_can_be_off_and_what_is_0_is_sent() {
+        for (flags, expected) in [
+            (
+                "-p 60 -M 24 --ops",
+                json!({"persistence": {"timeout_s": 60, "netmask": 24}, "one_packet": true}),
+            ),
+            (
+                "-p off --no-ops --on-down reset",
+                json!({"persistence": null, "one_packet": false, "on_down": "reset"}),
+            ),
+            (
+                "--rate-limit 10,30",
+                json!({"rate_limit": {"connections": 10, "burst": 30}}),
+            ),
+            (
+                "--rate-limit 10",
+                json!({"rate_limit": {"connections": 10}}),
+            ),
+            ("--rate-limit off", json!({"rate_limit": null})),
         ] {
-            let error = service_body(service_flags(line)).unwrap_err().to_string();
-            assert_eq!(error, format!("{flag}: not supported yet by this version"));
+            let flags = service_flags(&format!("lbctl service edit web {flags}"));
+            assert_eq!(Value::from(service_body(flags, None).unwrap()), expected);
         }
-        for (line, flag) in [
-            ("lbctl real add web 10.0.0.2 -x 100", "-x"),
-            ("lbctl real add web 10.0.0.2 -y 50", "-y"),
-        ] {
-            let error = real_body(&real_flags(line)).unwrap_err().to_string();
-            assert_eq!(error, format!("{flag}: not supported yet by this version"));
-        }
+        let flags = real_flags("lbctl real edit web 10.0.0.2 -x 100 -y 0");
+        assert_eq!(
+            Value::from(real_body(&flags)),
+            json!({"upper_threshold": 100, "lower_threshold": 0})
+        );
     }
 }

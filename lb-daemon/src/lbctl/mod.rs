@@ -5,9 +5,13 @@ pub mod args;
 mod client;
 mod columns;
 mod commands;
+mod connections;
 mod list;
+mod marks;
 mod names;
 mod pages;
+mod persistence;
+mod timeouts;
 
 use std::process::ExitCode;
 

@@ -69,7 +69,7 @@ pub(super) fn service_list(services: &[wire::Service]) -> String {
             service.scheduler.clone(),
             service.forward.clone(),
             service.reals.len().to_string(),
-            owner(service.owner).into(),
+            service.owner.name().into(),
         ]
     }));
     aligned(0, &[Left, Left, Left, Left, Right, Left], &rows)
@@ -94,10 +94,17 @@ pub(super) fn service(service: &wire::Service) -> String {
     let rows = [
         ("Service", service.service.clone()),
         ("Name", service.name.clone().unwrap_or_else(|| "-".into())),
-        ("Owner", owner(service.owner).into()),
+        ("Owner", service.owner.name().into()),
         ("Scheduler", scheduler),
         ("Forward", service.forward.clone()),
         ("Masquerade", masquerade),
+        ("Persistence", persistence(service)),
+        (
+            "One packet",
+            if service.one_packet { "yes" } else { "no" }.into(),
+        ),
+        ("On down", service.on_down.clone()),
+        ("Rate limit", rate_limit(service)),
         ("Connections", stats.connections.to_string()),
         (
             "In",
@@ -122,6 +129,25 @@ pub(super) fn service(service: &wire::Service) -> String {
     page
 }
 
+fn persistence(service: &wire::Service) -> String {
+    let Some(persistence) = service.persistence else {
+        return "-".into();
+    };
+    let length = persistence.netmask.or(persistence.netmask_v6);
+    let netmask = length.map_or_else(String::new, |length| format!(", netmask {length}"));
+    format!("{} s{netmask}", persistence.timeout_s)
+}
+
+fn rate_limit(service: &wire::Service) -> String {
+    service.rate_limit.map_or_else(
+        || "-".into(),
+        |limit| {
+            let wire::RateLimit { connections, burst } = limit;
+            format!("{connections} connections a second, {burst} at once")
+        },
+    )
+}
+
 fn reals(reals: &[wire::Real]) -> String {
     let header = [
         "REAL",
@@ -132,6 +158,7 @@ fn reals(reals: &[wire::Real]) -> String {
         "OWNER",
         "ACTIVE",
         "INACTIVE",
+        "THRESHOLDS",
         "CONNECTIONS",
         "NEXT HOP",
     ];
@@ -143,15 +170,16 @@ fn reals(reals: &[wire::Real]) -> String {
             weight(real),
             real.state.clone(),
             real.health.clone(),
-            owner(real.owner).into(),
+            real.owner.name().into(),
             real.active.to_string(),
             real.inactive.to_string(),
+            thresholds(real),
             real.stats.connections.to_string(),
             real.next_hop.clone(),
         ]
     }));
     let aligns = [
-        Left, Left, Right, Left, Left, Left, Right, Right, Right, Left,
+        Left, Left, Right, Left, Left, Left, Right, Right, Left, Right, Left,
     ];
     aligned(0, &aligns, &rows)
 }
@@ -182,19 +210,22 @@ fn forward(real: &wire::Real) -> String {
     text
 }
 
+/// The upper and the lower one, and whether they hold clients off.
+fn thresholds(real: &wire::Real) -> String {
+    let (upper, lower) = (real.upper_threshold, real.lower_threshold);
+    match (upper, lower, real.overloaded) {
+        (0, 0, _) => "-".into(),
+        (_, _, false) => format!("{upper}/{lower}"),
+        (_, _, true) => format!("{upper}/{lower} (overloaded)"),
+    }
+}
+
 /// What is configured, and what is in force where that differs.
 fn weight(real: &wire::Real) -> String {
     if real.weight == real.effective_weight {
         real.weight.to_string()
     } else {
         format!("{} (now {})", real.weight, real.effective_weight)
-    }
-}
-
-fn owner(owner: wire::Owner) -> &'static str {
-    match owner {
-        wire::Owner::File => "file",
-        wire::Owner::Runtime => "runtime",
     }
 }
 
@@ -343,6 +374,10 @@ mod tests {
             scheduler_flags: Vec::new(),
             forward: "dr".into(),
             masquerade: Vec::new(),
+            persistence: None,
+            one_packet: false,
+            on_down: "keep".into(),
+            rate_limit: None,
             reals: Vec::new(),
             stats: wire::Stats::default(),
         });

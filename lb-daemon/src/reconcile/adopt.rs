@@ -9,14 +9,14 @@ use std::{
 use lb_common::{
     real::{RealServer, slot},
     scheduler::Listed,
-    service::{AddressKey, ServiceKey},
+    service::AddressKey,
 };
 
 use super::{
     addresses::Addresses,
     image::{
-        HopImage, Image, NO_HOP, PlanImage, PlanPlace, RealImage, ServiceImage, nat_role,
-        service_role,
+        HopImage, Image, NO_HOP, PlanImage, PlanPlace, RealImage, ServiceImage, Welcome, nat_role,
+        nat_roles, service_id, service_role,
     },
     ranges::{Ranges, Slots},
 };
@@ -29,19 +29,24 @@ use crate::{
 pub fn read(tables: &Tables, sizes: &Sizes) -> Result<Image, DataPlaneError> {
     let mut image = Image::empty(sizes);
     image.addresses = Addresses::found(tables.addresses()?);
+    image.replies = tables.replies()?.into_iter().collect();
     image.pools = tables.pools()?.into_iter().collect();
     let bound = tables.services()?;
     for (key, service_slot) in &bound {
         let Some(id) = service_id(key) else { continue };
         let plan = read_plan(tables, *service_slot)?;
+        let policy = tables.policy(*service_slot)?;
         let entry = ServiceImage {
             slot: *service_slot,
             bound: true,
+            policy,
             plan,
             reals: HashMap::new(),
         };
         image.services.insert(id, entry);
-        image.addresses.adopt(service_role(id));
+        if let Some(role) = service_role(id) {
+            image.addresses.adopt(role);
+        }
     }
     read_hops(tables, &mut image)?;
     read_reals(tables, &mut image)?;
@@ -68,27 +73,21 @@ pub fn read(tables: &Tables, sizes: &Sizes) -> Result<Image, DataPlaneError> {
     Ok(image)
 }
 
-fn service_id(key: &ServiceKey) -> Option<ServiceId> {
-    Some(ServiceId {
-        protocol: Protocol::from_number(key.protocol)?,
-        address: IpAddr::from(key.address),
-        port: key.port.get(),
-    })
-}
-
 fn read_plan(tables: &Tables, service: u32) -> Result<Option<PlanImage>, DataPlaneError> {
     let slot = tables.current_plan(service)?;
     let plan = tables.plan(slot)?;
     let words = tables.words(plan.first, plan.length)?;
+    let table = tables.words(plan.table_first, plan.table_length)?;
     let place = PlanPlace {
         slot,
         first: plan.first,
-        length: plan.length,
+        length: plan.length + plan.table_length,
     };
     Ok(Some(PlanImage {
         place,
         plan,
         words,
+        table,
         listed: Vec::new(),
     }))
 }
@@ -132,6 +131,7 @@ fn read_reals(tables: &Tables, image: &mut Image) -> Result<(), DataPlaneError> 
                 service,
                 retired,
                 roles,
+                welcome: Welcome::All,
             },
         );
         if server.next_hop != NO_HOP
@@ -174,7 +174,7 @@ fn roles(
         return Vec::new();
     }
     match service {
-        Some(id) => vec![nat_role(server.address, id.protocol)],
+        Some(id) => nat_roles(server.address, id),
         None => Protocol::ALL
             .into_iter()
             .map(|protocol| nat_role(server.address, protocol))

@@ -3,16 +3,20 @@
 
 use std::{net::IpAddr, time::Instant};
 
-use lb_common::real::NextHop;
+use lb_common::{
+    abi::{Settings, settings_flag},
+    real::NextHop,
+};
 
 use super::{
     adopt,
     image::{Image, PLAN_REST},
     plan::{self, NoRoom, Op},
+    policy::{self, TooManyRanges},
     retire,
 };
 use crate::{
-    config::model::{RealId, Service, ServiceId},
+    config::model::{Defence, MarkRule, Options, RealId, Service, ServiceId, Timeouts},
     dataplane::{DataPlaneError, Sizes, Tables},
 };
 
@@ -23,6 +27,8 @@ pub enum ReconcileError {
     NoRoom(#[from] NoRoom),
     #[error(transparent)]
     DataPlane(#[from] DataPlaneError),
+    #[error(transparent)]
+    Marks(#[from] TooManyRanges),
 }
 
 /// The maps with their image.
@@ -32,16 +38,33 @@ pub struct Reconciler {
     image: Image,
     /// The image may differ from the maps.
     stale: bool,
+    /// What is configured for all services, without the flags that follow from
+    /// what the maps hold.
+    settings: Option<Settings>,
+    /// As last written.
+    written: Option<Settings>,
+    /// None until they are known: what an adopted data plane has stays so long.
+    rules: Option<Vec<MarkRule>>,
+    has_marks: bool,
+    has_deny: bool,
+    has_allow: bool,
 }
 
 impl Reconciler {
     /// Takes the maps over as they are.
     pub fn new(tables: Tables, sizes: Sizes) -> Result<Self, DataPlaneError> {
+        let flags = tables.settings()?.flags;
         let mut reconciler = Self {
             tables,
             sizes,
             image: Image::empty(&sizes),
             stale: true,
+            settings: None,
+            written: None,
+            rules: None,
+            has_marks: flags & settings_flag::MARKS != 0,
+            has_deny: flags & settings_flag::DENY != 0,
+            has_allow: flags & settings_flag::ALLOW != 0,
         };
         reconciler.refresh()?;
         Ok(reconciler)
@@ -85,14 +108,91 @@ impl Reconciler {
             None => None,
         };
         let ops = plan::service(&mut self.image, service, turn, Instant::now());
-        self.carry_out(ops.map_err(ReconcileError::from))
+        self.carry_out(ops.map_err(ReconcileError::from))?;
+        self.follow_services(None)
     }
 
     /// Takes a service away; established connections finish.
     pub fn remove_service(&mut self, id: ServiceId) -> Result<(), ReconcileError> {
         self.refresh()?;
+        // Before its slot may become another service's.
+        self.follow_services(Some(id))?;
         let ops = plan::remove_service(&mut self.image, id, Instant::now());
-        self.carry_out(Ok(ops))
+        self.carry_out(Ok(ops))?;
+        self.follow_services(None)
+    }
+
+    /// Makes options, defences and timeouts hold. Who may no longer connect
+    /// keeps what connections he has: that is the sweep's.
+    pub fn set_policy(
+        &mut self,
+        options: &Options,
+        defence: &Defence,
+        timeouts: &Timeouts,
+    ) -> Result<(), ReconcileError> {
+        self.refresh()?;
+        self.settings = Some(policy::settings(timeouts, options, defence, &self.sizes));
+        let deny = policy::networks(&defence.deny);
+        let allow = policy::networks(&defence.allow);
+        // An empty list of those allowed is never looked at: not even for the
+        // moment in which the new one is written.
+        (self.has_deny, self.has_allow) = (!deny.is_empty(), self.has_allow && !allow.is_empty());
+        self.write_settings()?;
+        self.tables.set_access(&deny, &allow)?;
+        self.has_allow = !allow.is_empty();
+        let ops = plan::expire_quiescent(&mut self.image, options.expire_quiescent);
+        self.carry_out(Ok(ops))?;
+        self.write_settings()
+    }
+
+    /// Makes these firewall marks hold, and no others.
+    pub fn set_marks(&mut self, rules: &[MarkRule]) -> Result<(), ReconcileError> {
+        self.refresh()?;
+        self.rules = Some(rules.to_vec());
+        self.follow_services(None)
+    }
+
+    /// Brings up to date what depends on which services there are, but for one
+    /// that is about to go.
+    fn follow_services(&mut self, without: Option<ServiceId>) -> Result<(), ReconcileError> {
+        let Some(rules) = &self.rules else {
+            return self.write_settings();
+        };
+        let image = &self.image;
+        let slot = |id| image.service_slot(id).filter(|_| Some(id) != without);
+        let marks = policy::marks(rules, slot)?;
+        if self.has_marks || !marks.is_empty() {
+            self.tables.set_marks(&marks)?;
+        }
+        self.has_marks = !marks.is_empty();
+        self.write_settings()
+    }
+
+    /// The settings with the flags that follow from the rest.
+    fn write_settings(&mut self) -> Result<(), ReconcileError> {
+        let Some(mut settings) = self.settings else {
+            return Ok(());
+        };
+        let has_port_zero = self.image.bound_services().any(|id| id.port() == Some(0));
+        for (is_set, flag) in [
+            (self.has_marks, settings_flag::MARKS),
+            (self.has_deny, settings_flag::DENY),
+            (self.has_allow, settings_flag::ALLOW),
+            (has_port_zero, settings_flag::PORT_ZERO),
+            (
+                !self.image.replies.is_empty(),
+                settings_flag::ONE_PACKET_REALS,
+            ),
+        ] {
+            if is_set {
+                settings.flags |= flag;
+            }
+        }
+        if self.written != Some(settings) {
+            self.tables.set_settings(settings)?;
+            self.written = Some(settings);
+        }
+        Ok(())
     }
 
     /// Writes what a next hop has become.
@@ -132,7 +232,9 @@ impl Reconciler {
 
     fn refresh(&mut self) -> Result<(), DataPlaneError> {
         if self.stale {
+            let expire_quiescent = self.image.expire_quiescent;
             self.image = adopt::read(&self.tables, &self.sizes)?;
+            self.image.expire_quiescent = expire_quiescent;
             for op in plan::settle(&mut self.image) {
                 write(&mut self.tables, op)?;
             }
@@ -167,6 +269,10 @@ fn write(tables: &mut Tables, op: Op) -> Result<(), DataPlaneError> {
         Op::RemoveAddress { key } => tables.remove_address(&key),
         Op::SetPool { service, pool } => tables.set_pool(service, pool),
         Op::RemovePool { service } => tables.remove_pool(service),
+        Op::SetPolicy { service, policy } => tables.set_policy(service, policy),
+        Op::SetReply { from, to } => tables.set_reply(from, to),
+        Op::RemoveReply { from } => tables.remove_reply(&from),
+        Op::Judge { real } => tables.judge(real),
         Op::KeepStats { service, real } => {
             let mut stats = tables.service_stats(service)?;
             stats += tables.real_stats(real)?;

@@ -8,10 +8,10 @@ use std::{
 };
 
 use lb_common::{
-    addr::{Addr, Be16},
-    real::{NextHop, Pool, RealServer},
+    addr::{Addr, Be16, Be32},
+    real::{NextHop, Pool, RealServer, flag},
     scheduler::Listed,
-    service::{AddressKey, Plan, ServiceKey, role},
+    service::{AddressKey, Plan, Policy, ReplyEnd, ServiceKey, role},
 };
 
 use super::{
@@ -19,7 +19,9 @@ use super::{
     ranges::{Ranges, Slots},
 };
 use crate::{
-    config::model::{Protocol, RealId, ServiceId},
+    config::model::{
+        FirewallMark, ForwardingMethod, IpFamily, Protocol, RealId, ServiceId, VirtualAddress,
+    },
     dataplane::Sizes,
 };
 
@@ -36,6 +38,11 @@ pub struct Image {
     pub(super) addresses: Addresses,
     /// By service slot.
     pub(super) pools: HashMap<u32, Pool>,
+    /// Where replies of one-packet services under nat come from, and are to
+    /// come from.
+    pub(super) replies: HashMap<ReplyEnd, ReplyEnd>,
+    /// The option of this name.
+    pub(super) expire_quiescent: bool,
     pub(super) service_slots: Slots,
     pub(super) real_slots: Slots,
     pub(super) hop_slots: Slots,
@@ -51,6 +58,8 @@ pub(super) struct ServiceImage {
     pub slot: u32,
     /// False: deleted, and kept while connections of its reals go on.
     pub bound: bool,
+    /// As written.
+    pub policy: Policy,
     pub plan: Option<PlanImage>,
     /// Real slots, retired ones too.
     pub reals: HashMap<RealId, u32>,
@@ -70,7 +79,10 @@ pub(super) struct PlanImage {
     pub place: PlanPlace,
     /// As written; its `turn` moves on in the kernel.
     pub plan: Plan,
+    /// The scheduler's words.
     pub words: Vec<u32>,
+    /// The table of stateless picks, which lies behind them.
+    pub table: Vec<u32>,
     /// The reals it was made for, in scan order.
     pub listed: Vec<Listed>,
 }
@@ -87,6 +99,28 @@ pub(super) struct RealImage {
     /// What it has in `ADDRESSES`: kept as long as the slot, as connections
     /// made under nat go on when the method changes.
     pub roles: Vec<AddressKey>,
+    /// What new persistent clients may expect of it.
+    pub welcome: Welcome,
+}
+
+/// Whether a real takes persistent clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Welcome {
+    All,
+    /// Quiesced: they still come, unless `expire_quiescent` is set.
+    Known,
+    Nobody,
+}
+
+impl Welcome {
+    /// The bit of [`RealServer::flags`].
+    pub const fn flag(self, expire_quiescent: bool) -> u8 {
+        match self {
+            Self::All => 0,
+            Self::Known if !expire_quiescent => 0,
+            Self::Known | Self::Nobody => flag::NO_PERSISTENCE,
+        }
+    }
 }
 
 /// [`RealServer::next_hop`] of a real that needs none.
@@ -112,6 +146,8 @@ impl Image {
             hops: HashMap::new(),
             addresses: Addresses::default(),
             pools: HashMap::new(),
+            replies: HashMap::new(),
+            expire_quiescent: false,
             service_slots: Slots::new(sizes.services, &none),
             real_slots: Slots::new(sizes.reals, &none),
             hop_slots: Slots::new(sizes.next_hops, &none),
@@ -151,6 +187,40 @@ impl Image {
             .get(&service)
             .into_iter()
             .flat_map(|s| s.reals.values().copied())
+    }
+
+    /// The slot of every service, deleted ones too.
+    pub fn all_services(&self) -> impl Iterator<Item = (u32, ServiceId)> + '_ {
+        self.services
+            .iter()
+            .map(|(id, service)| (service.slot, *id))
+    }
+
+    /// Every real slot in use, retired ones too, with how packets get there.
+    pub fn all_reals(&self) -> impl Iterator<Item = (u32, RealId, ForwardingMethod)> + '_ {
+        self.reals.iter().filter_map(|(slot, real)| {
+            let id = RealId {
+                address: IpAddr::from(real.server.address),
+                port: real.server.port.get(),
+            };
+            Some((
+                *slot,
+                id,
+                ForwardingMethod::from_number(real.server.method)?,
+            ))
+        })
+    }
+
+    /// The slot of a real, also of a deleted one.
+    #[must_use]
+    pub fn slot_of(&self, service: ServiceId, real: RealId) -> Option<u32> {
+        self.services.get(&service)?.reals.get(&real).copied()
+    }
+
+    /// Slots of deleted reals that connections may refer to.
+    pub fn retired_slots(&self) -> impl Iterator<Item = u32> + '_ {
+        let retired = self.reals.iter().filter(|(_, real)| real.retired.is_some());
+        retired.map(|(slot, _)| *slot)
     }
 
     /// Addresses that need a next hop.
@@ -208,26 +278,72 @@ impl Image {
     }
 }
 
-/// The map key of a service.
+/// The map key of a service. Protocol 0 (IPv6's hop-by-hop options, which are
+/// no transport) stands for a firewall mark: the mark is the last word of the
+/// address, and `family` is 4 or 6, by the family of the packets.
 #[must_use]
 pub fn service_key(id: ServiceId) -> ServiceKey {
-    ServiceKey {
-        address: Addr::from(id.address),
-        port: Be16::new(id.port),
-        protocol: id.protocol.number(),
-        pad: 0,
+    match id {
+        ServiceId::Address(VirtualAddress {
+            protocol,
+            address,
+            port,
+        }) => ServiceKey {
+            address: Addr::from(address),
+            port: Be16::new(port),
+            protocol: protocol.number(),
+            family: 0,
+        },
+        ServiceId::Mark(FirewallMark { mark, family }) => ServiceKey {
+            address: Addr([Be32::new(0), Be32::new(0), Be32::new(0), Be32::new(mark)]),
+            port: Be16::new(0),
+            protocol: 0,
+            family: match family {
+                IpFamily::V4 => 4,
+                IpFamily::V6 => 6,
+            },
+        },
     }
 }
 
-/// What a bound service has in `ADDRESSES`.
+/// The service that has a map key: the reverse of [`service_key`].
 #[must_use]
-pub(super) fn service_role(id: ServiceId) -> AddressKey {
-    AddressKey {
-        address: Addr::from(id.address),
-        protocol: id.protocol.number(),
+pub(super) fn service_id(key: &ServiceKey) -> Option<ServiceId> {
+    if key.protocol != 0 {
+        return Some(ServiceId::Address(VirtualAddress {
+            protocol: Protocol::from_number(key.protocol)?,
+            address: IpAddr::from(key.address),
+            port: key.port.get(),
+        }));
+    }
+    let family = match key.family {
+        4 => IpFamily::V4,
+        6 => IpFamily::V6,
+        _ => return None,
+    };
+    let mark = key.address.0[3].get();
+    (mark != 0).then_some(ServiceId::Mark(FirewallMark { mark, family }))
+}
+
+/// What a bound service has in `ADDRESSES`; a mark has nothing.
+#[must_use]
+pub(super) fn service_role(id: ServiceId) -> Option<AddressKey> {
+    Some(AddressKey {
+        address: Addr::from(id.address()?),
+        protocol: id.protocol()?.number(),
         role: role::SERVICE,
         pad: [0; 2],
-    }
+    })
+}
+
+/// What a real under nat of a service has in `ADDRESSES`: a mark's packets
+/// may be of any protocol.
+pub(super) fn nat_roles(address: Addr, service: ServiceId) -> Vec<AddressKey> {
+    let protocols = Protocol::ALL.into_iter();
+    protocols
+        .filter(|protocol| service.protocol().is_none_or(|own| own == *protocol))
+        .map(|protocol| nat_role(address, protocol))
+        .collect()
 }
 
 /// What a real under nat has in `ADDRESSES`.
@@ -238,5 +354,39 @@ pub(super) fn nat_role(address: Addr, protocol: Protocol) -> AddressKey {
         protocol: protocol.number(),
         role: role::NAT_REAL,
         pad: [0; 2],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_and_services_go_both_ways() {
+        for text in [
+            "tcp:192.0.2.10:80",
+            "udp:[2001:db8::1]:53",
+            "fwmark:80",
+            "fwmark6:4294967295",
+        ] {
+            let id: ServiceId = text.parse().unwrap();
+            assert_eq!(service_id(&service_key(id)), Some(id));
+        }
+        assert_eq!(service_id(&ServiceKey::default()), None);
+        let icmp = ServiceKey {
+            protocol: 1,
+            ..ServiceKey::default()
+        };
+        assert_eq!(service_id(&icmp), None);
+    }
+
+    #[test]
+    fn a_mark_has_no_address_and_reals_of_every_protocol() {
+        let mark: ServiceId = "fwmark:80".parse().unwrap();
+        assert_eq!(service_role(mark), None);
+        let real = Addr::from(IpAddr::from([10, 0, 0, 2]));
+        assert_eq!(nat_roles(real, mark).len(), 3);
+        let web = "tcp:192.0.2.10:80".parse().unwrap();
+        assert_eq!(nat_roles(real, web), [nat_role(real, Protocol::Tcp)]);
     }
 }

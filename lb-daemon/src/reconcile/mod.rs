@@ -13,6 +13,7 @@ pub mod adopt;
 pub mod apply;
 pub mod image;
 pub mod plan;
+pub mod policy;
 pub mod ranges;
 pub mod retire;
 

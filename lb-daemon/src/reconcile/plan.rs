@@ -5,19 +5,26 @@ use std::{collections::HashSet, net::IpAddr, time::Instant};
 
 use lb_common::{
     addr::{Addr, Be16},
+    flow::{Endpoint, FlowKey as _, FlowKeyV6},
     real::{NextHop, Pool, RealServer, flag, slot},
-    scheduler::{Listed, Scheduler, rr, wrr},
-    service::{AddressKey, Plan, ServiceKey},
+    scheduler::{
+        Listed, Scheduler,
+        maglev::{self, Entrant},
+        rr, wrr,
+    },
+    service::{AddressKey, Plan, Policy, ReplyEnd, ServiceKey},
 };
 
+pub use self::new_connections::expire_quiescent;
+use self::new_connections::{drop_replies, ensure_policy, ensure_replies, reply_end, welcome};
 use super::{
     image::{
-        HopImage, Image, NO_HOP, PlanImage, PlanPlace, RealImage, ServiceImage, nat_role,
+        HopImage, Image, NO_HOP, PlanImage, PlanPlace, RealImage, ServiceImage, nat_roles,
         service_key, service_role,
     },
     retire::{forget_if_empty, retire},
 };
-use crate::config::model::{ForwardingMethod, Real, RealId, Service, ServiceId};
+use crate::config::model::{ForwardingMethod, Real, RealId, RealState, Service, ServiceId};
 
 /// One write to the maps.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +76,21 @@ pub enum Op {
     RemovePool {
         service: u32,
     },
+    SetPolicy {
+        service: u32,
+        policy: Policy,
+    },
+    SetReply {
+        from: ReplyEnd,
+        to: ReplyEnd,
+    },
+    RemoveReply {
+        from: ReplyEnd,
+    },
+    /// Whether a real is overloaded by its new thresholds.
+    Judge {
+        real: u32,
+    },
     /// Adds the counters of a real to what its service has of former ones.
     KeepStats {
         service: u32,
@@ -109,19 +131,28 @@ pub fn service(
     image.reclaim(now);
     let service_slot = ensure_service(image, service.id, &mut ops)?;
     ensure_pool(image, service, service_slot, &mut ops);
+    ensure_policy(image, service, &mut ops);
     let mut listed = Vec::with_capacity(service.reals.len());
+    let mut entrants = Vec::with_capacity(service.reals.len());
     for real in &service.reals {
         let slot = ensure_real(image, service, service_slot, real, &mut ops)?;
-        listed.push(Listed {
-            slot,
-            weight: real.weight.get(),
-        });
+        let weight = real.effective_weight();
+        if weight > 0 && real.forward != ForwardingMethod::Nat {
+            entrants.push(Entrant::new(slot, weight, identity(real.id)));
+        }
+        // A real in maint is not there for the scheduler.
+        if real.state != RealState::Maint {
+            listed.push(Listed { slot, weight });
+        }
     }
-    ensure_plan(image, service, listed, turn, now, &mut ops)?;
+    ensure_replies(image, service, &mut ops);
+    ensure_plan(image, service, listed, entrants, turn, now, &mut ops)?;
     let entry = image.services.get_mut(&service.id).expect("made above");
     if !entry.bound {
         entry.bound = true;
-        image.addresses.take(service_role(service.id), &mut ops);
+        if let Some(role) = service_role(service.id) {
+            image.addresses.take(role, &mut ops);
+        }
         ops.push(Op::Bind {
             key: service_key(service.id),
             service: service_slot,
@@ -153,7 +184,9 @@ pub fn remove_service(image: &mut Image, id: ServiceId, now: Instant) -> Vec<Op>
         ops.push(Op::Unbind {
             key: service_key(id),
         });
-        image.addresses.give_back(service_role(id), &mut ops);
+        if let Some(role) = service_role(id) {
+            image.addresses.give_back(role, &mut ops);
+        }
     }
     let slot = entry.slot;
     if let Some(plan) = entry.plan.take() {
@@ -164,6 +197,8 @@ pub fn remove_service(image: &mut Image, id: ServiceId, now: Instant) -> Vec<Op>
         retire(image, id, real, now, &mut ops);
     }
     drop_pool(image, slot, &mut ops);
+    let end = reply_end(id);
+    drop_replies(image, |_, to| Some(to) == end.as_ref(), &mut ops);
     forget_if_empty(image, id);
     ops
 }
@@ -241,11 +276,18 @@ fn ensure_service(image: &mut Image, id: ServiceId, ops: &mut Vec<Op>) -> Result
     let entry = ServiceImage {
         slot,
         bound: false,
+        policy: Policy::default(),
         plan: None,
         reals: Default::default(),
     };
     image.services.insert(id, entry);
-    ops.push(Op::ClearService { slot });
+    ops.extend([
+        Op::ClearService { slot },
+        Op::SetPolicy {
+            service: slot,
+            policy: Policy::default(),
+        },
+    ]);
     Ok(slot)
 }
 
@@ -258,17 +300,26 @@ fn ensure_real(
 ) -> Result<u32, NoRoom> {
     let known = image.services[&service.id].reals.get(&real.id).copied();
     let next_hop = ensure_hop(image, real, known, ops)?;
+    let welcome = welcome(real);
+    let lower = if real.lower_threshold == 0 {
+        // ip_vs_unbind_dest() of ip_vs_conn.c: below 75 %.
+        (u64::from(real.upper_threshold) * 3).div_ceil(4) as u32
+    } else {
+        real.lower_threshold
+    };
     let server = RealServer {
         address: Addr::from(real.id.address),
         service: service_slot,
         next_hop,
-        weight: real.weight.get(),
+        weight: real.effective_weight(),
+        upper: real.upper_threshold,
+        lower,
         port: Be16::new(real.id.port),
         tunnel_port: Be16::new(real.tunnel.port),
         method: real.forward as u8,
         slot: slot::IN_USE,
         tunnel: real.tunnel.kind as u8,
-        flags: flags(service, real),
+        flags: flags(service, real) | welcome.flag(image.expire_quiescent),
     };
     if let Some(slot) = known {
         ensure_role(image, service, real, slot, ops);
@@ -277,9 +328,13 @@ fn ensure_real(
             .get_mut(&slot)
             .expect("a service's real has its slot");
         entry.retired = None;
-        if entry.server != server {
-            entry.server = server;
+        entry.welcome = welcome;
+        let before = std::mem::replace(&mut entry.server, server);
+        if before != server {
             ops.push(Op::SetReal { slot, real: server });
+        }
+        if (before.upper, before.lower) != (server.upper, server.lower) {
+            ops.push(Op::Judge { real: slot });
         }
         return Ok(slot);
     }
@@ -291,6 +346,7 @@ fn ensure_real(
             service: Some(service.id),
             retired: None,
             roles: Vec::new(),
+            welcome,
         },
     );
     image
@@ -302,6 +358,15 @@ fn ensure_real(
     ensure_role(image, service, real, slot, ops);
     ops.extend([Op::ClearReal { slot }, Op::SetReal { slot, real: server }]);
     Ok(slot)
+}
+
+/// What tells a real from others, the same on every director.
+fn identity(real: RealId) -> u64 {
+    let end = Endpoint {
+        address: Addr::from(real.address),
+        port: Be16::new(real.port),
+    };
+    FlowKeyV6::new(end, end, 0).tag()
 }
 
 fn flags(service: &Service, real: &Real) -> u8 {
@@ -321,14 +386,15 @@ fn ensure_role(image: &mut Image, service: &Service, real: &Real, slot: u32, ops
     if real.forward != ForwardingMethod::Nat {
         return;
     }
-    let role = nat_role(Addr::from(real.id.address), service.id.protocol);
     let entry = image
         .reals
         .get_mut(&slot)
         .expect("a service's real has its slot");
-    if !entry.roles.contains(&role) {
-        entry.roles.push(role);
-        image.addresses.take(role, ops);
+    for role in nat_roles(Addr::from(real.id.address), service.id) {
+        if !entry.roles.contains(&role) {
+            entry.roles.push(role);
+            image.addresses.take(role, ops);
+        }
     }
 }
 
@@ -370,6 +436,7 @@ fn ensure_plan(
     image: &mut Image,
     service: &Service,
     listed: Vec<Listed>,
+    mut entrants: Vec<Entrant>,
     turn: Option<u64>,
     now: Instant,
     ops: &mut Vec<Op>,
@@ -380,42 +447,49 @@ fn ensure_plan(
         Scheduler::Rr => rr::plan(&listed, &mut words),
         Scheduler::Wrr => wrr::plan(&listed, &mut words),
     };
+    let mut table = vec![0; maglev::length(entrants.len() as u32) as usize];
+    maglev::fill(&mut entrants, &mut table);
     let entry = image.services.get_mut(&service.id).expect("made before");
     if let Some(current) = &mut entry.plan {
         let same_reals = scheduler == Scheduler::Rr || are_same(&current.listed, &listed);
-        if current.plan.scheduler == scheduler as u32 && current.words == words && same_reals {
+        let same_words = current.words == words && current.table == table;
+        if current.plan.scheduler == scheduler as u32 && same_words && same_reals {
             current.listed = listed;
             return Ok(());
         }
     }
     let start = start_turn(scheduler, entry.plan.as_ref(), turn, &listed);
-    let length = words.len() as u32;
+    let (length, table_length) = (words.len() as u32, table.len() as u32);
     let slot = image.plan_slots.take().ok_or(NO_PLAN)?;
-    let first = image.words.take(length).ok_or(NO_PLAN)?;
+    let first = image.words.take(length + table_length).ok_or(NO_PLAN)?;
     let plan = Plan {
         scheduler: scheduler as u32,
         first,
         length,
         cycle,
+        table_first: first + length,
+        table_length,
         start,
         turn: start,
     };
     let place = PlanPlace {
         slot,
         first,
-        length,
+        length: length + table_length,
     };
+    let all: Vec<u32> = words.iter().chain(&table).copied().collect();
     let service_slot = entry.slot;
     if let Some(old) = entry.plan.replace(PlanImage {
         place,
         plan,
-        words: words.clone(),
+        words,
+        table,
         listed,
     }) {
         image.resting.push((now, old.place));
     }
     ops.extend([
-        Op::SetWords { first, words },
+        Op::SetWords { first, words: all },
         Op::SetPlan { slot, plan },
         Op::SetCurrent {
             service: service_slot,
@@ -470,6 +544,8 @@ fn start_turn(
         Scheduler::Wrr => wrr::resume(old.plan.start, turn, &old.listed, listed),
     }
 }
+
+mod new_connections;
 
 #[cfg(test)]
 mod tests;

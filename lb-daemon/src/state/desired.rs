@@ -6,12 +6,19 @@ use std::net::IpAddr;
 
 use lb_common::limits::MAX_REALS_PER_SERVICE;
 
-use super::handle::{ChangeError, NewReal, RealPatch, ServicePatch, ServiceRef};
+use super::{
+    handle::{ChangeError, NewReal, RealPatch, ServicePatch, ServiceRef},
+    marks::MarkEntry,
+    timeouts::TimeoutEdits,
+};
 use crate::{
     api::wire::Owner,
     config::{
-        model::{ForwardingMethod, Real, RealId, Scheduler, Service, ServiceId, Tunnel},
-        rules::Invalid,
+        model::{
+            ForwardingMethod, MarkRule, OnDown, Persistence, RateLimit, Real, RealId, Scheduler,
+            Service, ServiceId, Tunnel,
+        },
+        rules::{self, Invalid},
         vocabulary::did_you_mean,
     },
 };
@@ -24,6 +31,12 @@ pub struct Desired {
     /// the next reload, also where the runtime has made another of the same
     /// address since.
     pub deleted: Vec<ServiceId>,
+    /// In order, as the services are.
+    pub marks: Vec<MarkEntry>,
+    /// Rules of the file that the runtime deleted, as `deleted`.
+    pub deleted_marks: Vec<MarkRule>,
+    /// What the runtime changed of the file's timeouts.
+    pub timeouts: TimeoutEdits,
 }
 
 /// A service and who it belongs to.
@@ -34,6 +47,10 @@ pub struct ServiceEntry {
     pub scheduler: Scheduler,
     pub forward: ForwardingMethod,
     pub masquerade: Vec<IpAddr>,
+    pub persistence: Option<Persistence>,
+    pub one_packet: bool,
+    pub on_down: OnDown,
+    pub rate_limit: Option<RateLimit>,
     pub owner: Owner,
     /// The file's, with values that the runtime changed.
     pub edited: bool,
@@ -66,6 +83,10 @@ impl ServiceEntry {
             scheduler,
             forward,
             masquerade,
+            persistence,
+            one_packet,
+            on_down,
+            rate_limit,
             reals,
         } = service;
         let entry = |real| RealEntry {
@@ -79,6 +100,10 @@ impl ServiceEntry {
             scheduler,
             forward,
             masquerade,
+            persistence,
+            one_packet,
+            on_down,
+            rate_limit,
             owner,
             edited: false,
             reals: reals.into_iter().map(entry).collect(),
@@ -95,6 +120,10 @@ impl ServiceEntry {
             scheduler: self.scheduler,
             forward: self.forward,
             masquerade: self.masquerade.clone(),
+            persistence: self.persistence,
+            one_packet: self.one_packet,
+            on_down: self.on_down,
+            rate_limit: self.rate_limit,
             reals: self.reals.iter().map(|entry| entry.real).collect(),
         }
     }
@@ -105,11 +134,16 @@ impl ServiceEntry {
 }
 
 impl Desired {
-    /// The file's services over what was there before. At a start the runtime's
+    /// The file's services and marks over what was there before. At a start the runtime's
     /// edits and deletions of the file's objects hold (`keep_edits`); a reload
     /// puts the file's values back.
     #[must_use]
-    pub fn merge(file: &[Service], before: &Self, keep_edits: bool) -> (Self, Notes) {
+    pub fn merge(
+        file: &[Service],
+        marks: &[MarkRule],
+        before: &Self,
+        keep_edits: bool,
+    ) -> (Self, Notes) {
         let mut notes = Notes::default();
         let mut merged = Self::default();
         for service in file {
@@ -138,6 +172,12 @@ impl Desired {
             }
         }
         merged.drop_taken_names(&mut notes);
+        merged.merge_marks(marks, before, keep_edits, &mut notes);
+        if keep_edits {
+            merged.timeouts = before.timeouts;
+        } else {
+            notes.reverted.extend(before.timeouts.describe_revert());
+        }
         (merged, notes)
     }
 
@@ -179,12 +219,33 @@ impl Desired {
         })
     }
 
-    /// Every rule about each service. A merge can break one: the number of a
-    /// service's reals, some of them the file's and some the runtime's.
+    /// Every rule about each service, and about them all. A merge can break
+    /// one: the number of a service's reals, some of them the file's and some
+    /// the runtime's.
     pub fn validate(&self) -> Result<(), Invalid> {
-        self.services
-            .iter()
-            .try_for_each(|entry| entry.service().validate())
+        for entry in &self.services {
+            let service = entry.service();
+            service.validate()?;
+            self.check_replies(&service)?;
+        }
+        self.check_marks()
+    }
+
+    fn check_replies(&self, service: &Service) -> Result<(), Invalid> {
+        if !service.one_packet {
+            return Ok(());
+        }
+        let others = self.services.iter().filter(|entry| entry.one_packet);
+        let others: Vec<_> = others.map(ServiceEntry::service).collect();
+        rules::check_replies(service, &others)
+    }
+
+    /// The rules that a change of the service at `index` could have broken.
+    fn check_service(&self, index: usize) -> Result<Service, ChangeError> {
+        let service = self.services[index].service();
+        service.validate().map_err(invalid)?;
+        self.check_replies(&service).map_err(invalid)?;
+        Ok(service)
     }
 
     pub fn add_service(&mut self, service: Service) -> Result<ServiceId, ChangeError> {
@@ -195,6 +256,7 @@ impl Desired {
         self.check_name(id, service.name.as_deref())?;
         service.validate().map_err(invalid)?;
         service.check_pool_is_used().map_err(invalid)?;
+        self.check_replies(&service).map_err(invalid)?;
         self.services
             .push(ServiceEntry::new(service, Owner::Runtime));
         Ok(id)
@@ -223,9 +285,12 @@ impl Desired {
         if let Some(masquerade) = patch.masquerade {
             entry.masquerade = masquerade;
         }
+        entry.persistence = patch.persistence.apply(entry.persistence);
+        entry.one_packet = patch.one_packet.unwrap_or(entry.one_packet);
+        entry.on_down = patch.on_down.unwrap_or(entry.on_down);
+        entry.rate_limit = patch.rate_limit.apply(entry.rate_limit);
         entry.edited |= entry.owner == Owner::File && *entry != before;
-        let service = entry.service();
-        service.validate().map_err(invalid)?;
+        let service = self.check_service(index)?;
         if sets_pool {
             service.check_pool_is_used().map_err(invalid)?;
         }
@@ -249,29 +314,21 @@ impl Desired {
     ) -> Result<(ServiceId, RealId), ChangeError> {
         let index = self.find(at)?;
         let entry = &mut self.services[index];
-        let id = RealId {
-            address: new.address,
-            port: new.port.unwrap_or(entry.id.port),
-        };
+        let real = new.real(entry.id, entry.forward);
+        let id = real.id;
         if entry.position(id).is_some() {
             return Err(ChangeError::Exists(format!(
                 "service {}: real {id} exists already",
                 entry.id
             )));
         }
-        let real = Real {
-            id,
-            weight: new.weight,
-            forward: new.forward.unwrap_or(entry.forward),
-            tunnel: new.tunnel.apply(Tunnel::default()),
-        };
         entry.reals.push(RealEntry {
             real,
             owner: Owner::Runtime,
             edited: false,
         });
-        entry.service().validate().map_err(invalid)?;
-        Ok((entry.id, id))
+        let service = self.check_service(index)?;
+        Ok((service.id, id))
     }
 
     pub fn edit_real(
@@ -295,9 +352,19 @@ impl Desired {
             real.real.tunnel = Tunnel::default();
         }
         real.real.tunnel = patch.tunnel.apply(real.real.tunnel);
+        let upper = &mut real.real.upper_threshold;
+        *upper = patch.upper_threshold.unwrap_or(*upper);
+        let lower = &mut real.real.lower_threshold;
+        *lower = patch.lower_threshold.unwrap_or(*lower);
         real.edited |= real.owner == Owner::File && *real != before;
+        // The file has no state that an edit of it could differ from.
+        real.real.state = patch.state.unwrap_or(real.real.state);
         real.real.validate(entry.id).map_err(invalid)?;
-        Ok(entry.id)
+        let id = entry.id;
+        if self.services[index].one_packet {
+            self.check_service(index)?;
+        }
+        Ok(id)
     }
 
     pub fn delete_real(
@@ -325,7 +392,7 @@ impl Desired {
         let entry = &self.services[index];
         let id = RealId {
             address,
-            port: port.unwrap_or(entry.id.port),
+            port: port.unwrap_or(entry.id.default_real_port()),
         };
         let position = entry.position(id).ok_or_else(|| {
             let known = entry.reals.iter().map(|real| real.real.id.to_string());
@@ -377,6 +444,10 @@ fn merge_service(
         entry.scheduler = old.scheduler;
         entry.forward = old.forward;
         entry.masquerade.clone_from(&old.masquerade);
+        entry.persistence = old.persistence;
+        entry.one_packet = old.one_packet;
+        entry.on_down = old.on_down;
+        entry.rate_limit = old.rate_limit;
         entry.edited = true;
     } else if old.edited {
         notes.reverted.push(format!(
@@ -403,6 +474,10 @@ fn merge_service(
     }
     for old_real in &old.reals {
         let real = old_real.real.id;
+        // What the operator has a real do is never the file's.
+        if let Some(position) = entry.position(real) {
+            entry.reals[position].real.state = old_real.real.state;
+        }
         match (entry.position(real), old_real.owner) {
             (Some(_), Owner::Runtime) => notes.warnings.push(format!(
                 "service {id}: real {real}: made at run time, the file owns it from now on"
@@ -444,7 +519,7 @@ fn warn_of_lost_reals(old: &ServiceEntry, notes: &mut Notes) {
     }
 }
 
-fn invalid(error: Invalid) -> ChangeError {
+pub(super) fn invalid(error: Invalid) -> ChangeError {
     ChangeError::Invalid(error.problem)
 }
 

@@ -1,26 +1,23 @@
 //! What an operator does to the desired state, and what holds afterwards.
 
-use super::{super::handle::TunnelPatch, *};
-use crate::config::model::{TunnelKind, Weight};
+use super::{
+    super::handle::{PersistencePatch, Switch, TunnelPatch},
+    *,
+};
+use crate::config::model::{RealState, TunnelKind, Weight};
 
 fn service(id: &str, reals: &[u8]) -> Service {
     let id: ServiceId = id.parse().unwrap();
-    let real = |host: &u8| Real {
-        id: RealId {
+    let real = |host: &u8| {
+        let real = RealId {
             address: [10, 0, 0, *host].into(),
-            port: id.port,
-        },
-        weight: Weight::ONE,
-        forward: ForwardingMethod::Dr,
-        tunnel: Tunnel::default(),
+            port: id.default_real_port(),
+        };
+        Real::new(real, ForwardingMethod::Dr)
     };
     Service {
-        id,
-        name: None,
-        scheduler: Scheduler::Rr,
-        forward: ForwardingMethod::Dr,
-        masquerade: Vec::new(),
         reals: reals.iter().map(real).collect(),
+        ..Service::new(id, Scheduler::Rr)
     }
 }
 
@@ -30,8 +27,12 @@ fn web() -> ServiceRef {
     ServiceRef::Id(WEB.parse().unwrap())
 }
 
+fn merge(file: &[Service], before: &Desired, keep_edits: bool) -> (Desired, Notes) {
+    Desired::merge(file, &[], before, keep_edits)
+}
+
 fn loaded(reals: &[u8]) -> Desired {
-    Desired::merge(&[service(WEB, reals)], &Desired::default(), true).0
+    merge(&[service(WEB, reals)], &Desired::default(), true).0
 }
 
 fn new_real(host: u8) -> NewReal {
@@ -41,6 +42,9 @@ fn new_real(host: u8) -> NewReal {
         weight: Weight::ONE,
         forward: None,
         tunnel: TunnelPatch::default(),
+        upper_threshold: 0,
+        lower_threshold: 0,
+        state: RealState::Ready,
     }
 }
 
@@ -62,13 +66,29 @@ fn an_edit_holds_over_a_restart_and_ends_with_a_reload() {
         .unwrap();
     let file = [service(WEB, &[2, 3])];
 
-    let (restarted, notes) = Desired::merge(&file, &desired, true);
+    let (restarted, notes) = merge(&file, &desired, true);
     assert_eq!(restarted, desired);
     assert_eq!(notes, Notes::default());
 
-    let (reloaded, notes) = Desired::merge(&file, &desired, false);
+    let (reloaded, notes) = merge(&file, &desired, false);
     assert_eq!(reloaded, loaded(&[2, 3]));
     assert_eq!(notes.reverted.len(), 2, "{notes:?}");
+}
+
+#[test]
+fn changed_timeouts_hold_over_a_restart_and_not_over_a_reload() {
+    let mut desired = loaded(&[2]);
+    let udp = lb_common::connection_state::ConnectionState::Udp;
+    desired.timeouts.set(udp, 60);
+    let file = [service(WEB, &[2])];
+
+    let (restarted, notes) = merge(&file, &desired, true);
+    assert_eq!(restarted, desired);
+    assert_eq!(notes, Notes::default());
+
+    let (reloaded, notes) = merge(&file, &desired, false);
+    assert_eq!(reloaded, loaded(&[2]));
+    assert_eq!(notes.reverted, ["timeouts.udp: back, as the file has it"]);
 }
 
 #[test]
@@ -138,7 +158,7 @@ fn a_pool_is_set_where_nat_uses_it_and_taken_away() {
     };
     desired.edit_service(&web(), nat).unwrap();
     assert_eq!(desired.services[0].masquerade.len(), 1);
-    let restarted = Desired::merge(&[service(WEB, &[2])], &desired, true).0;
+    let restarted = merge(&[service(WEB, &[2])], &desired, true).0;
     assert_eq!(restarted, desired);
     desired.edit_service(&web(), pool(&[])).unwrap();
     assert!(desired.services[0].masquerade.is_empty());
@@ -149,8 +169,8 @@ fn a_deleted_service_of_the_file_comes_back_with_a_reload() {
     let mut desired = loaded(&[2]);
     desired.delete_service(&web()).unwrap();
     let file = [service(WEB, &[2])];
-    assert_eq!(Desired::merge(&file, &desired, true).0, desired);
-    assert_eq!(Desired::merge(&file, &desired, false).0, loaded(&[2]));
+    assert_eq!(merge(&file, &desired, true).0, desired);
+    assert_eq!(merge(&file, &desired, false).0, loaded(&[2]));
 }
 
 /// Made again with other values, what was the file's does not go back to the
@@ -168,17 +188,17 @@ fn what_is_made_again_holds_over_a_restart_and_ends_with_a_reload() {
         .delete_real(&web(), [10, 0, 0, 2].into(), None)
         .unwrap();
     desired.add_real(&web(), &again).unwrap();
-    assert_eq!(Desired::merge(&file, &desired, true).0, desired);
-    assert_eq!(Desired::merge(&file, &desired, false).0, loaded(&[2, 3]));
+    assert_eq!(merge(&file, &desired, true).0, desired);
+    assert_eq!(merge(&file, &desired, false).0, loaded(&[2, 3]));
 
     let mut desired = loaded(&[2, 3]);
     desired.delete_service(&web()).unwrap();
     desired.add_service(service(WEB, &[4])).unwrap();
     desired.add_real(&web(), &again).unwrap();
-    assert_eq!(Desired::merge(&file, &desired, true).0, desired);
+    assert_eq!(merge(&file, &desired, true).0, desired);
     desired.delete_service(&web()).unwrap();
-    assert_eq!(Desired::merge(&file, &desired, true).0, desired);
-    assert_eq!(Desired::merge(&file, &desired, false).0, loaded(&[2, 3]));
+    assert_eq!(merge(&file, &desired, true).0, desired);
+    assert_eq!(merge(&file, &desired, false).0, loaded(&[2, 3]));
 }
 
 /// A reload is refused; a start, before which the file was changed, does without
@@ -198,10 +218,10 @@ fn the_file_may_leave_no_room_for_the_runtimes_reals() {
         ..first
     }));
     let file = [full];
-    let error = Desired::merge(&file, &desired, false).0.validate();
+    let error = merge(&file, &desired, false).0.validate();
     let error = error.unwrap_err().to_string();
     assert!(error.contains(WEB) && error.contains("1024"), "{error}");
-    let (started, notes) = Desired::merge(&file, &desired, true);
+    let (started, notes) = merge(&file, &desired, true);
     assert_eq!(started.validate(), Ok(()));
     assert!(notes.warnings[0].contains("10.0.0.9:80"), "{notes:?}");
 }
@@ -210,9 +230,9 @@ fn the_file_may_leave_no_room_for_the_runtimes_reals() {
 fn a_runtime_real_stays_and_goes_with_its_service() {
     let mut desired = loaded(&[2]);
     desired.add_real(&web(), &new_real(9)).unwrap();
-    let (reloaded, _) = Desired::merge(&[service(WEB, &[2])], &desired, false);
+    let (reloaded, _) = merge(&[service(WEB, &[2])], &desired, false);
     assert_eq!(reloaded, desired);
-    let (gone, notes) = Desired::merge(&[], &desired, false);
+    let (gone, notes) = merge(&[], &desired, false);
     assert!(gone.services.is_empty());
     assert!(notes.warnings[0].contains("10.0.0.9:80"), "{notes:?}");
 }
@@ -221,7 +241,7 @@ fn a_runtime_real_stays_and_goes_with_its_service() {
 fn the_file_takes_over_what_the_runtime_made() {
     let mut desired = Desired::default();
     desired.add_service(service(WEB, &[2])).unwrap();
-    let (merged, notes) = Desired::merge(&[service(WEB, &[2, 3])], &desired, false);
+    let (merged, notes) = merge(&[service(WEB, &[2, 3])], &desired, false);
     assert_eq!(merged, loaded(&[2, 3]));
     assert_eq!(notes.warnings.len(), 2, "{notes:?}");
 }
@@ -245,4 +265,142 @@ fn errors_name_the_object_and_the_nearest_one() {
     );
     let error = desired.add_service(service(WEB, &[])).unwrap_err();
     assert!(matches!(error, ChangeError::Exists(_)));
+}
+
+#[test]
+fn a_reals_state_stays_over_reloads_and_what_else_was_edited_does_not() {
+    let mut desired = loaded(&[2, 3]);
+    let file = [service(WEB, &[2, 3])];
+    let state = |state| RealPatch {
+        state: Some(state),
+        ..RealPatch::default()
+    };
+    let address = |host: u8| IpAddr::from([10, 0, 0, host]);
+    let at = web();
+    desired
+        .edit_real(&at, address(2), None, state(RealState::Drain))
+        .unwrap();
+    desired.edit_real(&at, address(3), None, weight(5)).unwrap();
+    desired
+        .edit_real(&at, address(3), None, state(RealState::Maint))
+        .unwrap();
+    let drained = desired.services[0].reals[0];
+    assert!(!drained.edited);
+    assert_eq!(drained.real.effective_weight(), 0);
+    assert_eq!(merge(&file, &desired, true).0, desired);
+
+    let (reloaded, notes) = merge(&file, &desired, false);
+    let states = reloaded.services[0].reals.iter();
+    let states: Vec<_> = states
+        .map(|r| (r.real.state, r.real.weight.get()))
+        .collect();
+    assert_eq!(states, [(RealState::Drain, 1), (RealState::Maint, 1)]);
+    assert_eq!(notes.reverted.len(), 1, "{notes:?}");
+
+    // Also where the file takes over what the runtime made.
+    desired.add_real(&at, &new_real(4)).unwrap();
+    desired
+        .edit_real(&at, address(4), None, state(RealState::Drain))
+        .unwrap();
+    let taken = merge(&[service(WEB, &[4])], &desired, false).0;
+    assert_eq!(taken.services[0].reals.len(), 1);
+    assert_eq!(taken.services[0].reals[0].real.state, RealState::Drain);
+}
+
+#[test]
+fn thresholds_are_edited_one_by_one() {
+    let mut desired = loaded(&[2]);
+    let mut edit = |upper_threshold, lower_threshold| {
+        let patch = RealPatch {
+            upper_threshold,
+            lower_threshold,
+            ..RealPatch::default()
+        };
+        let mut edited = desired.clone();
+        edited.edit_real(&web(), [10, 0, 0, 2].into(), None, patch)?;
+        desired = edited;
+        let real = desired.services[0].reals[0].real;
+        Ok::<_, ChangeError>((real.upper_threshold, real.lower_threshold))
+    };
+    assert_eq!(edit(Some(100), None), Ok((100, 0)));
+    assert_eq!(edit(None, Some(50)), Ok((100, 50)));
+    let error = edit(Some(40), None).unwrap_err().to_string();
+    assert!(error.contains("lower_threshold 50 is above"), "{error}");
+    assert_eq!(edit(Some(0), Some(0)), Ok((0, 0)));
+}
+
+#[test]
+fn persistence_is_edited_piece_by_piece_and_taken_away() {
+    let mut desired = loaded(&[2]);
+    let mut edit = |persistence| {
+        let patch = ServicePatch {
+            persistence,
+            ..ServicePatch::default()
+        };
+        desired.edit_service(&web(), patch).unwrap();
+        let restarted = merge(&[service(WEB, &[2])], &desired, true).0;
+        assert_eq!(restarted, desired);
+        desired.services[0].persistence
+    };
+    let piece = |timeout_s, netmask| {
+        Switch::On(PersistencePatch {
+            timeout_s,
+            netmask,
+            netmask_v6: None,
+        })
+    };
+    let whole = |timeout_s, netmask| {
+        Some(Persistence {
+            timeout_s,
+            netmask,
+            netmask_v6: 128,
+        })
+    };
+    assert_eq!(
+        edit(Switch::On(PersistencePatch::default())),
+        whole(360, 32)
+    );
+    assert_eq!(edit(piece(Some(60), None)), whole(60, 32));
+    assert_eq!(edit(piece(None, Some(24))), whole(60, 24));
+    assert_eq!(edit(Switch::Stays), whole(60, 24));
+    assert_eq!(edit(Switch::Off), None);
+}
+
+#[test]
+fn a_service_of_every_port_keeps_its_persistence() {
+    let mut every = service("tcp:192.0.2.10:0", &[2]);
+    let mut desired = Desired::default();
+    assert!(desired.clone().add_service(every.clone()).is_err());
+    every.persistence = Some(Persistence::default());
+    let at = ServiceRef::Id(every.id);
+    desired.add_service(every).unwrap();
+    let patch = ServicePatch {
+        persistence: Switch::Off,
+        ..ServicePatch::default()
+    };
+    let error = desired.edit_service(&at, patch).unwrap_err().to_string();
+    assert!(error.contains("needs persistence"), "{error}");
+}
+
+#[test]
+fn replies_of_one_packet_services_are_told_apart_whoever_makes_them() {
+    let dns = |id: &str, reals: &[u8]| {
+        let mut dns = service(id, reals);
+        dns.forward = ForwardingMethod::Nat;
+        dns.one_packet = true;
+        for real in &mut dns.reals {
+            real.forward = ForwardingMethod::Nat;
+        }
+        dns
+    };
+    let mut desired = Desired::default();
+    desired.add_service(dns("udp:192.0.2.10:53", &[2])).unwrap();
+    let error = desired
+        .add_service(dns("udp:192.0.2.11:53", &[2]))
+        .unwrap_err();
+    assert!(matches!(error, ChangeError::Invalid(_)), "{error}");
+    desired.add_service(dns("udp:192.0.2.11:53", &[3])).unwrap();
+    let other = ServiceRef::Id("udp:192.0.2.11:53".parse().unwrap());
+    let error = desired.clone().add_real(&other, &new_real(2)).unwrap_err();
+    assert!(error.to_string().contains("could not be told"), "{error}");
 }

@@ -6,6 +6,7 @@ use std::{
     collections::{HashMap, HashSet},
     net::IpAddr,
     path::PathBuf,
+    sync::Arc,
     time::Instant,
 };
 
@@ -16,7 +17,7 @@ use tracing::info;
 
 use super::{
     desired::Desired,
-    handle::{ChangeError, Request, ServiceRef},
+    handle::{ChangeError, Reply, Request, ServiceRef},
     interfaces::Interfaces,
     path_mtu::PathMtus,
     store::Store,
@@ -26,8 +27,9 @@ use crate::{
     dataplane::{
         Programs,
         attach::Attachment,
+        buckets::ConnectionTables,
         pinned::PinDir,
-        sweep::{Report, Sweeper},
+        sweep::{How, Report, Sweeper, Whose},
     },
     net::hops::{Change, Hops, Resolution},
     reconcile::{ReconcileError, Reconciler},
@@ -53,10 +55,13 @@ pub struct Director {
     pub(super) unreachable: HashSet<IpAddr>,
     pub(super) events: AsyncFd<RingBuf<MapData>>,
     pub(super) sweeper: Sweeper,
+    /// For those who list connections.
+    pub(super) connection_tables: Arc<ConnectionTables>,
     pub(super) reports: mpsc::Receiver<Report>,
     /// Entries that the last whole walk found.
     pub(super) connections_v4: u64,
     pub(super) connections_v6: u64,
+    pub(super) templates: u64,
     pub(super) began: Instant,
     /// What the operator should know, as `status` shows it.
     pub(super) warnings: Vec<String>,
@@ -144,8 +149,7 @@ impl Director {
             Request::DeleteService(at, now, reply) => {
                 let slots = self.find_slots(&at);
                 let outcome = self.change(|d| Ok((d.delete_service(&at)?, ()))).await;
-                self.cut_if(now && outcome.is_ok(), slots);
-                drop(reply.send(outcome));
+                self.answer_when_ended(reply, outcome, now, slots);
             }
             Request::AddReal(at, new, reply) => {
                 drop(reply.send(self.change(|d| d.add_real(&at, &new)).await));
@@ -158,8 +162,20 @@ impl Director {
                 let slot = self.find_real_slot(&at, address, port);
                 let delete = |d: &mut Desired| Ok((d.delete_real(&at, address, port)?.0, ()));
                 let outcome = self.change(delete).await;
-                self.cut_if(now && outcome.is_ok(), slot.into_iter().collect());
-                drop(reply.send(outcome));
+                self.answer_when_ended(reply, outcome, now, slot.into_iter().collect());
+            }
+            Request::Marks(reply) => drop(reply.send(Ok(self.view_marks()))),
+            Request::AddMark(rule, reply) => {
+                drop(reply.send(self.change_marks(|d| d.add_mark(rule)).await));
+            }
+            Request::DeleteMark(rule, reply) => {
+                drop(reply.send(self.change_marks(|d| d.delete_mark(&rule)).await));
+            }
+            Request::Connections(of, reply) => drop(reply.send(self.roster(&of))),
+            Request::Flush(of, reply) => drop(reply.send(self.flush(&of))),
+            Request::Timeouts(reply) => drop(reply.send(Ok(self.timeouts()))),
+            Request::SetTimeouts(edits, reply) => {
+                drop(reply.send(self.set_timeouts(edits).await));
             }
             Request::Reload(reply) => drop(reply.send(self.reload().await)),
         }
@@ -177,16 +193,29 @@ impl Director {
         Ok(value)
     }
 
+    /// As [`Self::change`], of the firewall marks.
+    async fn change_marks(
+        &mut self,
+        change: impl FnOnce(&mut Desired) -> Result<(), ChangeError>,
+    ) -> Result<(), ChangeError> {
+        let mut desired = self.desired.clone();
+        change(&mut desired)?;
+        self.install(desired, &[]).await?;
+        info!("firewall marks changed");
+        Ok(())
+    }
+
     /// Makes `desired` the state, where it differs from the present one in
-    /// the services `changed`; after an error everything is as before.
+    /// the services `changed` and in its marks; after an error everything is as before.
     pub(super) async fn install(
         &mut self,
         desired: Desired,
         changed: &[ServiceId],
     ) -> Result<(), ChangeError> {
         let before = std::mem::replace(&mut self.desired, desired);
+        let marks_change = before.marks != self.desired.marks;
         let done = self
-            .apply(changed)
+            .apply(changed, marks_change)
             .map_err(|error| ChangeError::Failed(error.to_string()))
             .and_then(|()| {
                 self.store
@@ -195,7 +224,7 @@ impl Director {
             });
         if done.is_err() {
             self.desired = before;
-            if let Err(error) = self.apply(changed) {
+            if let Err(error) = self.apply(changed, marks_change) {
                 tracing::error!(%error, "going back after a failed change failed");
             }
         }
@@ -205,12 +234,15 @@ impl Director {
         done
     }
 
-    fn apply(&mut self, changed: &[ServiceId]) -> Result<(), ReconcileError> {
+    fn apply(&mut self, changed: &[ServiceId], marks_change: bool) -> Result<(), ReconcileError> {
         for id in changed {
             match self.desired.services.iter().find(|entry| entry.id == *id) {
                 Some(entry) => self.reconciler.set_service(&entry.service())?,
                 None => self.reconciler.remove_service(*id)?,
             }
+        }
+        if marks_change {
+            self.reconciler.set_marks(&self.desired.mark_rules())?;
         }
         Ok(())
     }
@@ -229,20 +261,46 @@ impl Director {
         let service = &self.desired.services[self.desired.find(at).ok()?];
         let real = RealId {
             address,
-            port: port.unwrap_or(service.id.port),
+            port: port.unwrap_or(service.id.default_real_port()),
         };
         self.reconciler.real_slot(service.id, real)
     }
 
-    fn cut_if(&self, wanted: bool, slots: Vec<u32>) {
-        if wanted && !slots.is_empty() {
-            self.sweeper.cut(slots);
+    /// Answers when the connections of reals that are no longer there are over,
+    /// where they are to be. The walk takes a while: other requests do not wait
+    /// for it.
+    fn answer_when_ended(
+        &self,
+        reply: Reply<()>,
+        outcome: Result<(), ChangeError>,
+        now: bool,
+        slots: Vec<u32>,
+    ) {
+        let how = match (now, self.config.options.expire_nodest) {
+            (true, _) => How::Cut,
+            (false, true) => How::Doom,
+            (false, false) => return drop(reply.send(outcome)),
+        };
+        if slots.is_empty() || outcome.is_err() {
+            return drop(reply.send(outcome));
         }
+        let ended = self.sweeper.end(Whose::Reals(slots), how);
+        tokio::spawn(async move {
+            let outcome = match ended.await {
+                Ok(Err(error)) => Err(ChangeError::Failed(format!(
+                    "deleted, and its connections go on: {error}"
+                ))),
+                // Without an answer the daemon is stopping.
+                Ok(Ok(())) | Err(_) => outcome,
+            };
+            let _ = reply.send(outcome);
+        });
     }
 
     async fn note_walk(&mut self, report: &Report) {
         self.connections_v4 = report.entries_v4;
         self.connections_v6 = report.entries_v6;
+        self.templates = report.templates;
         let Some(began) = report.began else { return };
         let hops = self.reconciler.image().hop_addresses().count();
         if let Err(error) = self

@@ -9,9 +9,23 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     api::wire,
     config::model::{
-        ForwardingMethod, RealId, Scheduler, Service, ServiceId, Tunnel, TunnelKind, Weight,
+        ForwardingMethod, MarkRule, OnDown, Persistence, RateLimit, Real, RealId, RealState,
+        Scheduler, Service, ServiceId, Timeouts, Tunnel, TunnelKind, Weight,
     },
 };
+
+use super::timeouts::TimeoutEdits;
+use crate::connections::Roster;
+
+/// Whose connections are meant, deleted reals' and services' too.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// None: all.
+    pub service: Option<ServiceRef>,
+    /// None: all of the service's; without a port the service's, and of every
+    /// service any.
+    pub real: Option<(std::net::IpAddr, Option<u16>)>,
+}
 
 /// A service as the command line names it: by identity or by its `name`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +42,58 @@ pub struct ServicePatch {
     pub forward: Option<ForwardingMethod>,
     /// Empty: the clients' own addresses.
     pub masquerade: Option<Vec<std::net::IpAddr>>,
+    pub persistence: Switch<PersistencePatch>,
+    pub one_packet: Option<bool>,
+    pub on_down: Option<OnDown>,
+    pub rate_limit: Switch<RateLimit>,
+}
+
+/// What is asked of a setting that can be off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Switch<T> {
+    #[default]
+    Stays,
+    Off,
+    On(T),
+}
+
+/// What is asked of a service's persistence; what is `None` stays, or is the
+/// default where there was none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PersistencePatch {
+    pub timeout_s: Option<u32>,
+    pub netmask: Option<u8>,
+    pub netmask_v6: Option<u8>,
+}
+
+impl Switch<PersistencePatch> {
+    /// The persistence that `before` becomes.
+    #[must_use]
+    pub fn apply(self, before: Option<Persistence>) -> Option<Persistence> {
+        let patch = match self {
+            Self::Stays => return before,
+            Self::Off => return None,
+            Self::On(patch) => patch,
+        };
+        let before = before.unwrap_or_default();
+        Some(Persistence {
+            timeout_s: patch.timeout_s.unwrap_or(before.timeout_s),
+            netmask: patch.netmask.unwrap_or(before.netmask),
+            netmask_v6: patch.netmask_v6.unwrap_or(before.netmask_v6),
+        })
+    }
+}
+
+impl Switch<RateLimit> {
+    /// The limit that `before` becomes.
+    #[must_use]
+    pub fn apply(self, before: Option<RateLimit>) -> Option<RateLimit> {
+        match self {
+            Self::Stays => before,
+            Self::Off => None,
+            Self::On(limit) => Some(limit),
+        }
+    }
 }
 
 /// A real to be added: what is `None` comes from the service.
@@ -38,6 +104,29 @@ pub struct NewReal {
     pub weight: Weight,
     pub forward: Option<ForwardingMethod>,
     pub tunnel: TunnelPatch,
+    pub upper_threshold: u32,
+    pub lower_threshold: u32,
+    pub state: RealState,
+}
+
+impl NewReal {
+    /// The real of the service `of`, whose reals are forwarded to by
+    /// `forward` by default.
+    #[must_use]
+    pub fn real(&self, of: ServiceId, forward: ForwardingMethod) -> Real {
+        Real {
+            id: RealId {
+                address: self.address,
+                port: self.port.unwrap_or(of.default_real_port()),
+            },
+            weight: self.weight,
+            forward: self.forward.unwrap_or(forward),
+            tunnel: self.tunnel.apply(Tunnel::default()),
+            upper_threshold: self.upper_threshold,
+            lower_threshold: self.lower_threshold,
+            state: self.state,
+        }
+    }
 }
 
 /// What a real edit changes; what is `None` stays.
@@ -46,6 +135,9 @@ pub struct RealPatch {
     pub weight: Option<Weight>,
     pub forward: Option<ForwardingMethod>,
     pub tunnel: TunnelPatch,
+    pub upper_threshold: Option<u32>,
+    pub lower_threshold: Option<u32>,
+    pub state: Option<RealState>,
 }
 
 /// What is asked of a real's tunnel; what is `None` stays.
@@ -105,7 +197,7 @@ pub struct ReloadReport {
 /// How long a request may wait for the state task.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-type Reply<T> = oneshot::Sender<Result<T, ChangeError>>;
+pub(super) type Reply<T> = oneshot::Sender<Result<T, ChangeError>>;
 
 /// A request to the state task.
 #[derive(Debug)]
@@ -124,6 +216,13 @@ pub enum Request {
         Reply<()>,
     ),
     DeleteReal(ServiceRef, std::net::IpAddr, Option<u16>, bool, Reply<()>),
+    Marks(Reply<Vec<wire::Mark>>),
+    AddMark(MarkRule, Reply<()>),
+    DeleteMark(MarkRule, Reply<()>),
+    Connections(Scope, Reply<Roster>),
+    Flush(Scope, Reply<oneshot::Receiver<std::io::Result<()>>>),
+    Timeouts(Reply<Timeouts>),
+    SetTimeouts(TimeoutEdits, Reply<Timeouts>),
     Reload(Reply<ReloadReport>),
 }
 
@@ -141,14 +240,11 @@ impl Handle {
 
     async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, ChangeError> {
         let (reply, answer) = oneshot::channel();
-        let stopping = || ChangeError::Failed("lbd is stopping".into());
         let exchange = async {
             self.0.send(request(reply)).await.map_err(|_| stopping())?;
             answer.await.map_err(|_| stopping())?
         };
-        tokio::time::timeout(PATIENCE, exchange)
-            .await
-            .unwrap_or_else(|_| Err(ChangeError::Failed("lbd did not answer in time".into())))
+        in_time(exchange).await
     }
 
     /// Every service with its reals, counts and counters, in order.
@@ -207,7 +303,58 @@ impl Handle {
             .await
     }
 
+    /// Every rule of the firewall marks, in order.
+    pub async fn marks(&self) -> Result<Vec<wire::Mark>, ChangeError> {
+        self.ask(Request::Marks).await
+    }
+
+    pub async fn add_mark(&self, rule: MarkRule) -> Result<(), ChangeError> {
+        self.ask(|reply| Request::AddMark(rule, reply)).await
+    }
+
+    pub async fn delete_mark(&self, rule: MarkRule) -> Result<(), ChangeError> {
+        self.ask(|reply| Request::DeleteMark(rule, reply)).await
+    }
+
+    /// What the connections' entries are to be read with.
+    pub async fn connections(&self, of: Scope) -> Result<Roster, ChangeError> {
+        self.ask(|reply| Request::Connections(of, reply)).await
+    }
+
+    /// Cuts connections and forgets their clients' persistence; returns when
+    /// none is left. The state task does not wait for it.
+    pub async fn flush(&self, of: Scope) -> Result<(), ChangeError> {
+        let ended = self.ask(|reply| Request::Flush(of, reply)).await?;
+        in_time(async {
+            let outcome = ended.await.map_err(|_| stopping())?;
+            outcome.map_err(|error| ChangeError::Failed(format!("cut the connections: {error}")))
+        })
+        .await
+    }
+
+    /// The timeouts that run: the file's with the runtime's changes.
+    pub async fn timeouts(&self) -> Result<Timeouts, ChangeError> {
+        self.ask(Request::Timeouts).await
+    }
+
+    /// Changes timeouts until the next reload, and gives those that run then.
+    pub async fn set_timeouts(&self, edits: TimeoutEdits) -> Result<Timeouts, ChangeError> {
+        self.ask(|reply| Request::SetTimeouts(edits, reply)).await
+    }
+
     pub async fn reload(&self) -> Result<ReloadReport, ChangeError> {
         self.ask(Request::Reload).await
     }
+}
+
+fn stopping() -> ChangeError {
+    ChangeError::Failed("lbd is stopping".into())
+}
+
+async fn in_time<T>(
+    exchange: impl Future<Output = Result<T, ChangeError>>,
+) -> Result<T, ChangeError> {
+    tokio::time::timeout(PATIENCE, exchange)
+        .await
+        .unwrap_or_else(|_| Err(ChangeError::Failed("lbd did not answer in time".into())))
 }

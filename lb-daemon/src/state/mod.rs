@@ -1,14 +1,19 @@
 //! The desired state and the one task that owns it.
 
+mod connections;
 pub mod desired;
+mod differences;
 pub mod director;
 pub mod footprint;
 pub mod handle;
 mod interfaces;
+pub mod marks;
 mod next_hops;
 mod path_mtu;
 mod reload;
 pub mod start;
 pub mod store;
+mod stored;
+pub mod timeouts;
 mod view;
 mod warnings;

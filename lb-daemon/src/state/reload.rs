@@ -1,9 +1,6 @@
 //! Reloading the configuration: everything that changes, or nothing.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Instant,
-};
+use std::{collections::HashMap, time::Instant};
 
 use lb_common::abi::program;
 use sd_notify::NotifyState;
@@ -11,16 +8,19 @@ use tracing::{info, warn};
 
 use super::{
     desired::Desired,
+    differences::{differences, mark_differences, other_differences},
     director::Director,
     handle::{ChangeError, ReloadReport},
-    start::settings,
 };
 use crate::{
     config::{
         file,
-        model::{Config, Real, Service, ServiceId, Tunnel, TunnelKind},
+        model::{Config, ServiceId},
     },
-    dataplane::attach,
+    dataplane::{
+        attach,
+        sweep::{How, Whose},
+    },
     reconcile::{Image, NoRoom, plan},
 };
 
@@ -48,9 +48,11 @@ impl Director {
         let failed = |error: &dyn std::fmt::Display| ChangeError::Failed(error.to_string());
         let config = file::load(&self.config_path).map_err(|error| invalid(&error))?;
         check_fixed(&self.config, &config)?;
-        let (desired, notes) = Desired::merge(&config.services, &self.desired, false);
+        let (desired, notes) =
+            Desired::merge(&config.services, &config.marks, &self.desired, false);
         desired.validate().map_err(|error| invalid(&error))?;
         let changes = differences(&self.desired, &desired);
+        let mark_changes = mark_differences(&self.desired, &desired);
         let changed: Vec<ServiceId> = changes.iter().map(|(id, _)| *id).collect();
         rehearse(self.reconciler.image(), &desired, &changed).map_err(|error| invalid(&error))?;
 
@@ -78,14 +80,21 @@ impl Director {
             .xdp(program::DIRECTOR)
             .map_err(|error| failed(&error))?;
         attach::commit(&self.pins, director, &mut attachments).map_err(|error| failed(&error))?;
-        let settings = settings(&config.timeouts, &config.options);
         self.reconciler
-            .tables_mut()
-            .set_settings(settings)
+            .set_policy(&config.options, &config.defence, &config.timeouts)
             .map_err(|error| failed(&error))?;
-        self.sweeper.set_timeouts(settings.timeouts_s);
+        let (before, after) = (&self.config.defence, &config.defence);
+        if (&before.deny, &before.allow) != (&after.deny, &after.allow) {
+            let denied = Whose::Denied(after.deny.clone(), after.allow.clone());
+            drop(self.sweeper.end(denied, How::Cut));
+        }
+        if config.options.expire_nodest {
+            let deleted = self.reconciler.image().retired_slots().collect();
+            drop(self.sweeper.end(Whose::Reals(deleted), How::Doom));
+        }
 
         let mut lines: Vec<String> = changes.into_iter().flat_map(|(_, lines)| lines).collect();
+        lines.extend(mark_changes);
         lines.extend(other_differences(&self.config, &config));
         lines.extend(notes.reverted);
         self.attachments = attachments;
@@ -163,6 +172,10 @@ fn check_fixed(running: &Config, new: &Config) -> Result<(), ChangeError> {
             "capacity.connections",
             running.capacity.connections == new.capacity.connections,
         ),
+        (
+            "capacity.persistence",
+            running.capacity.persistence == new.capacity.persistence,
+        ),
     ];
     match fixed.iter().find(|(_, is_same)| !is_same) {
         Some((key, _)) => Err(ChangeError::Invalid(format!(
@@ -170,126 +183,4 @@ fn check_fixed(running: &Config, new: &Config) -> Result<(), ChangeError> {
         ))),
         None => Ok(()),
     }
-}
-
-/// The services that differ, each with lines that say how.
-fn differences(before: &Desired, after: &Desired) -> Vec<(ServiceId, Vec<String>)> {
-    let mut differences = Vec::new();
-    let old: HashMap<_, _> = before.services.iter().map(|e| (e.id, e)).collect();
-    for entry in &after.services {
-        let service = entry.service();
-        match old.get(&entry.id) {
-            None => differences.push((entry.id, vec![format!("service {}: added", entry.id)])),
-            Some(old) if old.service() != service => {
-                differences.push((entry.id, describe(&old.service(), &service)));
-            }
-            Some(_) => {}
-        }
-    }
-    let kept: HashSet<_> = after.services.iter().map(|e| e.id).collect();
-    for entry in before.services.iter().filter(|e| !kept.contains(&e.id)) {
-        differences.push((entry.id, vec![format!("service {}: removed", entry.id)]));
-    }
-    differences
-}
-
-fn describe(before: &Service, after: &Service) -> Vec<String> {
-    let id = after.id;
-    let mut lines = Vec::new();
-    if before.scheduler != after.scheduler {
-        let (from, to) = (before.scheduler.name(), after.scheduler.name());
-        lines.push(format!("service {id}: scheduler {from} -> {to}"));
-    }
-    if before.masquerade != after.masquerade {
-        let list = |service: &Service| match &service.masquerade[..] {
-            [] => "none".to_owned(),
-            pool => pool
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(", "),
-        };
-        let (from, to) = (list(before), list(after));
-        lines.push(format!("service {id}: masquerade {from} -> {to}"));
-    }
-    if before.name != after.name || before.forward != after.forward {
-        lines.push(format!("service {id}: changed"));
-    }
-    for real in &after.reals {
-        match before.reals.iter().find(|old| old.id == real.id) {
-            None => lines.push(format!("service {id}: real {} added", real.id)),
-            Some(old) if old != real => lines.push(describe_real(id, old, real)),
-            Some(_) => {}
-        }
-    }
-    for old in before
-        .reals
-        .iter()
-        .filter(|old| after.reals.iter().all(|r| r.id != old.id))
-    {
-        lines.push(format!("service {id}: real {} removed", old.id));
-    }
-    if lines.is_empty() {
-        lines.push(format!("service {id}: order of its reals changed"));
-    }
-    lines
-}
-
-fn describe_real(service: ServiceId, before: &Real, after: &Real) -> String {
-    let mut what = Vec::new();
-    if before.weight != after.weight {
-        what.push(format!(
-            "weight {} -> {}",
-            before.weight.get(),
-            after.weight.get()
-        ));
-    }
-    if before.forward != after.forward {
-        what.push(format!(
-            "forward {} -> {}",
-            before.forward.name(),
-            after.forward.name()
-        ));
-    }
-    if before.tunnel != after.tunnel {
-        let (from, to) = (
-            describe_tunnel(before.tunnel),
-            describe_tunnel(after.tunnel),
-        );
-        what.push(format!("tunnel {from} -> {to}"));
-    }
-    format!("service {service}: real {} {}", after.id, what.join(", "))
-}
-
-fn describe_tunnel(tunnel: Tunnel) -> String {
-    let Tunnel {
-        kind,
-        port,
-        checksum,
-    } = tunnel;
-    let mut text = kind.name().to_owned();
-    if kind == TunnelKind::Gue {
-        text.push_str(&format!(":{port}"));
-    }
-    if checksum {
-        text.push_str("+checksum");
-    }
-    text
-}
-
-fn other_differences(before: &Config, after: &Config) -> Vec<String> {
-    let mut lines = Vec::new();
-    if before.director.interfaces != after.director.interfaces {
-        lines.push(format!(
-            "interfaces: {}",
-            after.director.interfaces.join(", ")
-        ));
-    }
-    if before.timeouts != after.timeouts {
-        lines.push("timeouts changed".into());
-    }
-    if before.options != after.options {
-        lines.push("options changed".into());
-    }
-    lines
 }

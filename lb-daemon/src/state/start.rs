@@ -4,16 +4,12 @@
 use std::{
     collections::{HashMap, HashSet},
     net::IpAddr,
-    os::fd::AsFd as _,
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use aya::maps::MapData;
-use lb_common::{
-    abi::{Settings, program, settings_flag},
-    addr::{Addr, Be32},
-};
+use lb_common::abi::program;
 use tokio::{io::unix::AsyncFd, sync::mpsc};
 use tracing::{info, warn};
 
@@ -27,12 +23,13 @@ use super::{
     store::Store,
 };
 use crate::{
-    config::model::{Config, ForwardingMethod, Options, Timeouts, TunnelSources},
+    config::model::{Config, Defence, ForwardingMethod},
     dataplane::{
         DataPlaneError, Loaded, Programs, Sizes, attach, bpffs,
+        buckets::ConnectionTables,
         pinned::{PinDir, lock_dir},
         privilege::check_privilege,
-        sweep::{Sweeper, Swept},
+        sweep::{How, Sweeper, Whose},
     },
     net::{NetError, hops::Hops, links::Links},
     reconcile::{ReconcileError, Reconciler},
@@ -91,8 +88,15 @@ impl Director {
         let pins = PinDir::open(&config.director.pin_dir)?;
         let store = Store::new(state_dir);
         let (stored, warning) = store.load();
-        let (desired, notes) = Desired::merge(&config.services, &stored, true);
+        let (desired, notes) = Desired::merge(&config.services, &config.marks, &stored, true);
         let mut warnings: Vec<String> = notes.warnings.into_iter().chain(warning).collect();
+        // The file was changed while no daemon ran, which would have refused
+        // it.
+        if let Err(invalid) = desired.validate() {
+            warnings.push(format!(
+                "{invalid}; a change made at run time is part of it"
+            ));
+        }
 
         // Neighbours first: it changes nothing, and the rest need not wait.
         let (hops, hop_changes) = Hops::start()?;
@@ -135,6 +139,7 @@ impl Director {
             attachments,
             events,
             sweeper,
+            connection_tables,
             reports,
         } = parts;
         let mut director = Self {
@@ -154,9 +159,11 @@ impl Director {
             unreachable: HashSet::new(),
             events,
             sweeper,
+            connection_tables,
             reports,
             connections_v4: 0,
             connections_v6: 0,
+            templates: 0,
             began: Instant::now(),
             warnings,
             foreign: Vec::new(),
@@ -188,8 +195,9 @@ struct Parts {
     reconciler: Reconciler,
     programs: Programs,
     attachments: Vec<attach::Attachment>,
-    events: AsyncFd<aya::maps::RingBuf<MapData>>,
+    events: AsyncFd<aya::maps::RingBuf<aya::maps::MapData>>,
     sweeper: Sweeper,
+    connection_tables: Arc<ConnectionTables>,
     reports: mpsc::Receiver<crate::dataplane::sweep::Report>,
 }
 
@@ -209,8 +217,7 @@ fn set_up(
         mut programs,
         tables,
         events,
-        connections_v4,
-        connections_v6,
+        walked,
         ..
     } = loaded;
     let director = programs.xdp(program::DIRECTOR)?;
@@ -221,7 +228,6 @@ fn set_up(
     if let Err(error) = programs.start_log() {
         warn!(%error, "the programs' log cannot be read");
     }
-    let settings = settings(&config.timeouts, &config.options);
     let mut reconciler = Reconciler::new(tables, sizes)?;
     let ours: HashSet<_> = desired.services.iter().map(|entry| entry.id).collect();
     let strangers: Vec<_> = reconciler
@@ -232,7 +238,8 @@ fn set_up(
     let wanted = desired.services.iter().map(|entry| entry.id);
     let changed: Vec<_> = strangers.iter().copied().chain(wanted).collect();
     rehearse(reconciler.image(), desired, &changed)?;
-    reconciler.tables_mut().set_settings(settings)?;
+    let timeouts = desired.timeouts.over(&config.timeouts);
+    reconciler.set_policy(&config.options, &config.defence, &timeouts)?;
     write_ports(reconciler.tables_mut(), links, interfaces)?;
     programs.set_stages()?;
     for id in strangers {
@@ -245,28 +252,23 @@ fn set_up(
     for entry in &desired.services {
         reconciler.set_service(&entry.service())?;
     }
+    reconciler.set_marks(&desired.mark_rules())?;
     attach::commit(pins, programs.xdp(program::DIRECTOR)?, &mut attachments)?;
 
     let io = |doing| move |source| StartError::Io { doing, source };
-    let mut swept = |name, connections: MapData| {
-        let program = programs.fd(name)?;
-        Ok::<_, StartError>(Swept {
-            connections: connections
-                .fd()
-                .as_fd()
-                .try_clone_to_owned()
-                .map_err(io("duplicate a connection table"))?,
-            program: program
-                .as_fd()
-                .try_clone_to_owned()
-                .map_err(io("duplicate a sweep program"))?,
-        })
-    };
-    let v4 = swept(program::SWEEP_V4, connections_v4)?;
-    let v6 = swept(program::SWEEP_V6, connections_v6)?;
     let (reporter, reports) = mpsc::channel(1);
-    let sweeper = Sweeper::start(v4, v6, settings.timeouts_s, reporter)
-        .map_err(io("start the sweep thread"))?;
+    let connection_tables =
+        ConnectionTables::of(&walked).map_err(io("share the connection tables"))?;
+    let sweeper = Sweeper::start(walked, reporter).map_err(io("start the sweep thread"))?;
+    // What has changed while no daemon ran.
+    let Defence { deny, allow, .. } = &config.defence;
+    if !deny.is_empty() || !allow.is_empty() {
+        drop(sweeper.end(Whose::Denied(deny.clone(), allow.clone()), How::Cut));
+    }
+    let deleted: Vec<_> = reconciler.image().retired_slots().collect();
+    if config.options.expire_nodest && !deleted.is_empty() {
+        drop(sweeper.end(Whose::Reals(deleted), How::Doom));
+    }
     // SAFETY: the ring owns its map's descriptor, always the same, and closes
     // it when it is dropped.
     let events = unsafe { AsyncFd::register(events) };
@@ -277,41 +279,9 @@ fn set_up(
         attachments,
         events,
         sweeper,
+        connection_tables: Arc::new(connection_tables),
         reports,
     })
-}
-
-/// `[timeouts]` and `[options]` as the programs read them.
-pub(super) fn settings(timeouts: &Timeouts, options: &Options) -> Settings {
-    let TunnelSources { v4, v6 } = options.tunnel_sources;
-    let mut settings = Settings {
-        timeouts_s: [0; 32],
-        flags: 0,
-        icmp_rate: options.icmp_rate,
-        tunnel_source_v4: Be32::default(),
-        tunnel_prefix_v4: 0,
-        tunnel_prefix_v6: 0,
-        pad: [0; 2],
-        tunnel_source_v6: Addr::UNSPECIFIED,
-    };
-    settings.timeouts_s[..timeouts.0.len()].copy_from_slice(&timeouts.0);
-    if let Some((network, length)) = v4 {
-        settings.flags |= settings_flag::TUNNEL_SOURCES_V4;
-        settings.tunnel_source_v4 = Be32::new(network.to_bits());
-        settings.tunnel_prefix_v4 = length;
-    }
-    if let Some((network, length)) = v6 {
-        settings.flags |= settings_flag::TUNNEL_SOURCES_V6;
-        settings.tunnel_source_v6 = IpAddr::from(network).into();
-        settings.tunnel_prefix_v6 = length;
-    }
-    if options.sloppy_tcp {
-        settings.flags |= settings_flag::SLOPPY_TCP;
-    }
-    if options.reuse_fin_wait {
-        settings.flags |= settings_flag::REUSE_FIN_WAIT;
-    }
-    settings
 }
 
 /// Takes everything away: links, maps, pins. Refused while a daemon runs.

@@ -5,69 +5,17 @@
 use std::{
     fs::{self, File},
     io::{self, Write as _},
-    net::IpAddr,
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
-
-use super::desired::{Desired, RealEntry, ServiceEntry};
-use crate::{
-    api::wire::{self, Owner},
-    config::model::{ForwardingMethod, Real, RealId, Scheduler, Tunnel, Weight},
-};
+use super::{desired::Desired, stored::Stored};
 
 const FILE: &str = "state.json";
-const VERSION: u32 = 1;
 
 /// `state_dir/state.json`.
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Stored {
-    version: u32,
-    services: Vec<StoredService>,
-    deleted: Vec<String>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StoredService {
-    service: String,
-    name: Option<String>,
-    scheduler: String,
-    forward: String,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    masquerade: Vec<IpAddr>,
-    owner: Owner,
-    edited: bool,
-    reals: Vec<StoredReal>,
-    deleted_reals: Vec<StoredRealId>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StoredRealId {
-    address: IpAddr,
-    port: u16,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StoredReal {
-    address: IpAddr,
-    port: u16,
-    weight: u32,
-    forward: String,
-    /// Under tun alone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    tunnel: Option<wire::Tunnel>,
-    owner: Owner,
-    edited: bool,
 }
 
 impl Store {
@@ -117,132 +65,33 @@ impl Store {
     }
 }
 
-impl From<&Desired> for Stored {
-    fn from(desired: &Desired) -> Self {
-        Self {
-            version: VERSION,
-            services: desired.services.iter().map(StoredService::from).collect(),
-            deleted: desired.deleted.iter().map(ToString::to_string).collect(),
-        }
-    }
-}
-
-impl From<&ServiceEntry> for StoredService {
-    fn from(entry: &ServiceEntry) -> Self {
-        let stored_id = |id: &RealId| StoredRealId {
-            address: id.address,
-            port: id.port,
-        };
-        Self {
-            service: entry.id.to_string(),
-            name: entry.name.clone(),
-            scheduler: entry.scheduler.name().into(),
-            forward: entry.forward.name().into(),
-            masquerade: entry.masquerade.clone(),
-            owner: entry.owner,
-            edited: entry.edited,
-            reals: entry.reals.iter().map(StoredReal::from).collect(),
-            deleted_reals: entry.deleted_reals.iter().map(stored_id).collect(),
-        }
-    }
-}
-
-impl From<&RealEntry> for StoredReal {
-    fn from(entry: &RealEntry) -> Self {
-        Self {
-            address: entry.real.id.address,
-            port: entry.real.id.port,
-            weight: entry.real.weight.get(),
-            forward: entry.real.forward.name().into(),
-            tunnel: wire::Tunnel::of(&entry.real),
-            owner: entry.owner,
-            edited: entry.edited,
-        }
-    }
-}
-
-impl TryFrom<Stored> for Desired {
-    type Error = String;
-
-    fn try_from(stored: Stored) -> Result<Self, String> {
-        if stored.version != VERSION {
-            return Err(format!("version {} is not ours, {VERSION}", stored.version));
-        }
-        let services: Result<Vec<_>, _> = stored
-            .services
-            .into_iter()
-            .map(ServiceEntry::try_from)
-            .collect();
-        let deleted: Result<Vec<_>, _> = stored.deleted.iter().map(|id| id.parse()).collect();
-        Ok(Self {
-            services: services?,
-            deleted: deleted?,
-        })
-    }
-}
-
-impl TryFrom<StoredService> for ServiceEntry {
-    type Error = String;
-
-    fn try_from(stored: StoredService) -> Result<Self, String> {
-        let id = |id: &StoredRealId| RealId {
-            address: id.address,
-            port: id.port,
-        };
-        let reals: Result<Vec<_>, _> = stored.reals.iter().map(RealEntry::try_from).collect();
-        let entry = Self {
-            id: stored.service.parse()?,
-            name: stored.name,
-            scheduler: Scheduler::from_name(&stored.scheduler)
-                .ok_or_else(|| format!("unknown scheduler {}", stored.scheduler))?,
-            forward: forward(&stored.forward)?,
-            masquerade: stored.masquerade,
-            owner: stored.owner,
-            edited: stored.edited,
-            reals: reals?,
-            deleted_reals: stored.deleted_reals.iter().map(id).collect(),
-        };
-        entry
-            .service()
-            .validate()
-            .map_err(|error| error.to_string())?;
-        Ok(entry)
-    }
-}
-
-impl TryFrom<&StoredReal> for RealEntry {
-    type Error = String;
-
-    fn try_from(stored: &StoredReal) -> Result<Self, String> {
-        let weight =
-            Weight::new(stored.weight).ok_or_else(|| format!("weight {}", stored.weight))?;
-        Ok(Self {
-            real: Real {
-                id: RealId {
-                    address: stored.address,
-                    port: stored.port,
-                },
-                weight,
-                forward: forward(&stored.forward)?,
-                tunnel: stored
-                    .tunnel
-                    .as_ref()
-                    .map_or(Ok(Tunnel::default()), Tunnel::try_from)?,
-            },
-            owner: stored.owner,
-            edited: stored.edited,
-        })
-    }
-}
-
-fn forward(name: &str) -> Result<ForwardingMethod, String> {
-    ForwardingMethod::from_name(name).ok_or_else(|| format!("unknown forwarding method {name}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::model::{Service, ServiceId, TunnelKind};
+    use crate::config::{
+        mark,
+        model::{
+            ForwardingMethod, MarkRule, OnDown, Persistence, Protocol, RateLimit, Real, RealId,
+            RealState, Scheduler, Service, ServiceId, Tunnel, TunnelKind,
+        },
+    };
+
+    fn real(text: &str) -> RealId {
+        let socket: std::net::SocketAddr = text.parse().unwrap();
+        RealId {
+            address: socket.ip(),
+            port: socket.port(),
+        }
+    }
+
+    fn rule(ports: &str) -> MarkRule {
+        MarkRule {
+            mark: 80,
+            protocol: Protocol::Tcp,
+            destination: ("2001:db8::".parse().unwrap(), 32),
+            ports: mark::ports(ports).unwrap(),
+        }
+    }
 
     fn desired() -> Desired {
         let id: ServiceId = "tcp:192.0.2.10:80".parse().unwrap();
@@ -254,33 +103,45 @@ mod tests {
                 scheduler: Scheduler::Wrr,
                 forward: ForwardingMethod::Nat,
                 masquerade: vec![[10, 0, 0, 250].into()],
+                persistence: Some(Persistence {
+                    timeout_s: 60,
+                    netmask: 24,
+                    netmask_v6: 64,
+                }),
+                on_down: OnDown::Reset,
+                rate_limit: Some(RateLimit {
+                    connections: 10,
+                    burst: 30,
+                }),
+                one_packet: false,
                 reals: vec![
                     Real {
-                        id: RealId {
-                            address: [10, 0, 0, 2].into(),
-                            port: 8080,
-                        },
-                        weight: Weight::ONE,
-                        forward: ForwardingMethod::Nat,
-                        tunnel: Tunnel::default(),
+                        upper_threshold: 100,
+                        lower_threshold: 50,
+                        state: RealState::Drain,
+                        ..Real::new(real("10.0.0.2:8080"), ForwardingMethod::Nat)
                     },
                     Real {
-                        id: RealId {
-                            address: "2001:db8::2".parse().unwrap(),
-                            port: 80,
-                        },
-                        weight: Weight::ONE,
-                        forward: ForwardingMethod::Tun,
                         tunnel: Tunnel {
                             kind: TunnelKind::Gue,
                             port: 7000,
                             checksum: true,
                         },
+                        state: RealState::Maint,
+                        ..Real::new(real("[2001:db8::2]:80"), ForwardingMethod::Tun)
                     },
                 ],
             })
             .unwrap();
+        for id in ["fwmark6:80", "udp:192.0.2.11:53"] {
+            let mut service = Service::new(id.parse().unwrap(), Scheduler::Rr);
+            service.one_packet = id.starts_with("udp");
+            desired.add_service(service).unwrap();
+        }
         desired.deleted.push("udp:192.0.2.10:53".parse().unwrap());
+        desired.deleted.push("fwmark:7".parse().unwrap());
+        desired.add_mark(rule("80,10000-20000")).unwrap();
+        desired.deleted_marks.push(rule("all"));
         desired
     }
 
@@ -294,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_from_before_tunnels_and_pools_is_read() {
+    fn a_file_of_an_earlier_version_is_read() {
         let dir = tempfile::tempdir().unwrap();
         let text = r#"{"version":1,"services":[{"service":"tcp:192.0.2.10:80","name":null,"scheduler":"rr",
             "forward":"tun","owner":"runtime","edited":false,"deleted_reals":[],
@@ -304,7 +165,10 @@ mod tests {
         let (loaded, warning) = Store::new(dir.path()).load();
         assert_eq!(warning, None);
         assert!(loaded.services[0].masquerade.is_empty());
-        assert_eq!(loaded.services[0].reals[0].real.tunnel, Tunnel::default());
+        let real = loaded.services[0].reals[0].real;
+        assert_eq!(real, Real::new(real.id, ForwardingMethod::Tun));
+        assert_eq!(loaded.services[0].persistence, None);
+        assert!(loaded.marks.is_empty() && loaded.deleted_marks.is_empty());
     }
 
     #[test]

@@ -26,6 +26,11 @@ impl Director {
         services.map_err(|error: DataPlaneError| ChangeError::Failed(error.to_string()))
     }
 
+    /// Every rule of the firewall marks, in order.
+    pub(super) fn view_marks(&self) -> Vec<wire::Mark> {
+        self.desired.marks.iter().map(wire::Mark::from).collect()
+    }
+
     fn view_service(&self, entry: &ServiceEntry) -> Result<wire::Service, DataPlaneError> {
         let tables = self.reconciler.tables();
         let image = self.reconciler.image();
@@ -49,6 +54,12 @@ impl Director {
             scheduler_flags: Vec::new(),
             forward: entry.forward.name().into(),
             masquerade: entry.masquerade.clone(),
+            persistence: entry
+                .persistence
+                .map(|persistence| wire::Persistence::of(persistence, entry.id.family())),
+            one_packet: entry.one_packet,
+            on_down: entry.on_down.name().into(),
+            rate_limit: entry.rate_limit.map(wire::RateLimit::from),
             reals: reals?,
             stats: stats.into(),
         })
@@ -70,20 +81,20 @@ impl Director {
             forward: real.forward.name().into(),
             tunnel: wire::Tunnel::of(real),
             weight: real.weight.get(),
-            effective_weight: real.weight.get(),
-            state: "ready".into(),
+            effective_weight: real.effective_weight(),
+            state: real.state.name().into(),
             health: "up".into(),
             owner: entry.owner,
             next_hop: match self.unreachable(entry) {
                 Some(reason) => reason.to_string(),
                 None => "resolved".into(),
             },
-            upper_threshold: 0,
-            lower_threshold: 0,
-            overloaded: false,
+            upper_threshold: real.upper_threshold,
+            lower_threshold: real.lower_threshold,
+            overloaded: counts.overloaded != 0,
             active: settled(counts.active),
             inactive: settled(counts.inactive),
-            persistent: 0,
+            persistent: settled(counts.persistent),
             stats: stats.into(),
         })
     }
@@ -144,6 +155,7 @@ impl Director {
             tables: vec![
                 table("connections_v4", self.connections_v4, capacity.connections),
                 table("connections_v6", self.connections_v6, capacity.connections),
+                table("persistence", self.templates, capacity.persistence),
                 table("services", services.into(), capacity.services),
                 table("reals", reals.into(), capacity.reals),
             ],

@@ -119,12 +119,10 @@ fn claims(service: &ServiceEntry) -> Vec<(IpAddr, String)> {
         })
         .collect();
     let local = ForwardingMethod::Local;
-    if let Some(entry) = service
-        .reals
-        .iter()
-        .find(|entry| entry.real.forward == local)
-    {
-        let (vip, real) = (id.address, entry.real.id);
+    let mut reals = service.reals.iter();
+    let local_real = reals.find(|entry| entry.real.forward == local);
+    if let (Some(vip), Some(entry)) = (id.address(), local_real) {
+        let real = entry.real.id;
         let warning = format!(
             "service {id}: real {real} is this host (forward = \"local\"), and {vip} is not an address of it: its \
              stack does not take the packets"
@@ -138,25 +136,21 @@ fn claims(service: &ServiceEntry) -> Vec<(IpAddr, String)> {
 mod tests {
     use super::*;
     use crate::{
-        config::model::{Real, RealId, Scheduler, Service, Tunnel, Weight},
+        config::model::{Real, RealId, Scheduler, Service},
         state::desired::Desired,
     };
 
     #[test]
     fn what_this_host_should_have_is_named_with_its_service() {
-        let real = |host, forward| Real {
-            id: RealId {
+        let real = |host, forward| {
+            let id = RealId {
                 address: [10, 0, 0, host].into(),
                 port: 80,
-            },
-            weight: Weight::ONE,
-            forward,
-            tunnel: Tunnel::default(),
+            };
+            Real::new(id, forward)
         };
+        let id = "tcp:192.0.2.10:80".parse().unwrap();
         let mut service = Service {
-            id: "tcp:192.0.2.10:80".parse().unwrap(),
-            name: None,
-            scheduler: Scheduler::Rr,
             forward: ForwardingMethod::Nat,
             masquerade: vec![[10, 0, 0, 250].into()],
             reals: vec![
@@ -164,9 +158,11 @@ mod tests {
                 real(3, ForwardingMethod::Local),
                 real(4, ForwardingMethod::Local),
             ],
+            ..Service::new(id, Scheduler::Rr)
         };
         let claims_of = |service: &Service| {
-            let desired = Desired::merge(std::slice::from_ref(service), &Desired::default(), true);
+            let file = std::slice::from_ref(service);
+            let desired = Desired::merge(file, &[], &Desired::default(), true);
             claims(&desired.0.services[0])
         };
         let [(pool, pool_warning), (vip, vip_warning)] = &claims_of(&service)[..] else {

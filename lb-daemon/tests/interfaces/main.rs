@@ -418,6 +418,7 @@ fn the_ports_of_before_make_room_for_the_new_ones() {
             services: 8,
             reals: 8,
             connections: 64,
+            persistence: 64,
         });
         let mut tables = Programs::load(&pins, &sizes).unwrap().tables;
         let of = |range: std::ops::Range<u32>, ifindex| {

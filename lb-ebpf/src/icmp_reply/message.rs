@@ -2,7 +2,7 @@
 
 use lb_common::{
     abi::{Scratch, message},
-    addr::Be16,
+    addr::{Addr, Be16},
     checksum,
     limits::{MAX_ICMP_DATAGRAM_BYTES, MAX_ICMPV6_DATAGRAM_BYTES},
     parse::{Family, V4, V6},
@@ -23,10 +23,11 @@ pub trait Reply: Family {
 
     /// The ICMP header that the scratch asks for, checksum 0.
     fn message(scratch: &Scratch) -> Icmp;
-    /// The header of a reply to `original` that carries `length` bytes.
-    fn reply_header(original: &Self::Header, length: u16) -> Self::Header;
-    /// What the ICMP checksum covers beside the message.
-    fn pseudo_sum(original: &Self::Header, length: u16) -> u64;
+    /// The header of a reply to `original` that carries `length` bytes of
+    /// `protocol`.
+    fn reply_header(original: &Self::Header, length: u16, protocol: u8) -> Self::Header;
+    /// What the checksum of that protocol covers beside those bytes.
+    fn pseudo_sum(original: &Self::Header, length: u16, protocol: u8) -> u64;
 }
 
 #[inline(always)]
@@ -57,17 +58,21 @@ impl Reply for V4 {
     }
 
     #[inline(always)]
-    fn reply_header(original: &Ipv4, length: u16) -> Ipv4 {
+    fn reply_header(original: &Ipv4, length: u16, protocol: u8) -> Ipv4 {
         /// Internetwork control: RFC 1812 section 4.3.2.5.
         const PRECEDENCE: u8 = 0xc0;
         let mut header = Ipv4 {
             version_ihl: 0x45,
-            tos: PRECEDENCE,
+            tos: if protocol == protocol::ICMP {
+                PRECEDENCE
+            } else {
+                0
+            },
             total_length: Be16::new(Self::HEADER_BYTES + length),
             identification: Be16::new(0),
             fragment: Be16::new(DF),
             ttl: TTL,
-            protocol: protocol::ICMP,
+            protocol,
             checksum: 0,
             source: original.destination,
             destination: original.source,
@@ -77,8 +82,14 @@ impl Reply for V4 {
     }
 
     #[inline(always)]
-    fn pseudo_sum(_: &Ipv4, _: u16) -> u64 {
-        0
+    fn pseudo_sum(original: &Ipv4, length: u16, protocol: u8) -> u64 {
+        if protocol == protocol::ICMP {
+            return 0;
+        }
+        checksum::of_address(Addr::from_v4(original.source))
+            + checksum::of_address(Addr::from_v4(original.destination))
+            + u64::from(Be16::new(length).raw())
+            + u64::from(Be16::new(u16::from(protocol)).raw())
     }
 }
 
@@ -95,11 +106,11 @@ impl Reply for V6 {
     }
 
     #[inline(always)]
-    fn reply_header(original: &Ipv6, length: u16) -> Ipv6 {
+    fn reply_header(original: &Ipv6, length: u16, protocol: u8) -> Ipv6 {
         Ipv6 {
             version_class_flow: Ipv6::first_word(0),
             payload_length: Be16::new(length),
-            next_header: protocol::ICMPV6,
+            next_header: protocol,
             hop_limit: TTL,
             source: original.destination,
             destination: original.source,
@@ -108,10 +119,10 @@ impl Reply for V6 {
 
     /// RFC 8200 section 8.1.
     #[inline(always)]
-    fn pseudo_sum(original: &Ipv6, length: u16) -> u64 {
+    fn pseudo_sum(original: &Ipv6, length: u16, protocol: u8) -> u64 {
         checksum::of_address(original.source())
             + checksum::of_address(original.destination())
             + u64::from(Be16::new(length).raw())
-            + u64::from(Be16::new(protocol::ICMPV6 as u16).raw())
+            + u64::from(Be16::new(u16::from(protocol)).raw())
     }
 }

@@ -72,12 +72,12 @@ fn turn_round<F: Family>(
         return Err(DropReason::NoHeadroom);
     }
     let addresses = (ethernet.source, ethernet.destination);
-    let header = F::reply_header(original, quote + icmp::HEADER_BYTES);
+    let header = F::reply_header(original, quote + icmp::HEADER_BYTES, F::ICMP);
     let at = network + F::HEADER_BYTES as usize;
     let mut message = F::message(scratch);
     let words = u64::from(u16::from_ne_bytes([message.kind, message.code]))
         + u64::from(message.mtu.raw())
-        + F::pseudo_sum(original, quote + icmp::HEADER_BYTES);
+        + F::pseudo_sum(original, quote + icmp::HEADER_BYTES, F::ICMP);
     let quoted = packet
         .sum(at + icmp::HEADER_BYTES as usize, quote)
         .ok_or(inconsistent)?;

@@ -4,14 +4,13 @@
 pub mod rr;
 pub mod wrr;
 
-use lb_common::{
-    abi::{message, stage as stages},
-    scheduler::PlanWords,
-    service::Plan,
-    verdict::DropReason,
-};
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::bpf_loop;
+use lb_common::{abi::message, scheduler::PlanWords, service::Plan, verdict::DropReason};
 
 use crate::{
+    arrive, load,
     maps::{PLAN_WORDS, PLANS},
     packet::Packet,
     stage, stats,
@@ -34,35 +33,92 @@ impl PlanWords for Words {
     }
 }
 
-/// Runs `pick` on the plan in force with its next turn and makes the
-/// connection; without a pick the client hears "port unreachable".
+/// Turns that are taken for one packet: beyond, every real is as good as
+/// overloaded.
+const MOST_TURNS: u32 = 4096;
+
+/// A scheduler that takes turns.
+pub trait Turns {
+    /// The real slot of a turn; [`NO_REAL`] where there is none.
+    fn pick(turn: u64, plan: &Plan, words: &Words) -> Option<u32>;
+}
+
+/// No real slot. An `Option` would be half undefined, and so a register that
+/// the verifier does not allow to be stored.
+const NO_REAL: u32 = u32::MAX;
+
+/// The search for a real that is not overloaded.
+struct Round {
+    plan: *mut Plan,
+    real: u32,
+}
+
+impl Round {
+    /// Takes the next turn; tells whether another one may help.
+    #[inline(always)]
+    fn turn<T: Turns>(&mut self) -> bool {
+        // SAFETY: a map value, aligned; `turn` is the only field written here.
+        let turn = unsafe { fetch_add_u64(&raw mut (*self.plan).turn, 1) };
+        // SAFETY: as above.
+        let plan = unsafe { &*self.plan };
+        let words = Words {
+            first: plan.first,
+            length: plan.length,
+        };
+        let real = T::pick(turn, plan, &words).unwrap_or(NO_REAL);
+        if real != NO_REAL && load::is_overloaded(real) {
+            return true;
+        }
+        self.real = real;
+        false
+    }
+}
+
+/// A turn of the loop; 1 ends it.
+extern "C" fn turn<T: Turns>(_: u32, round: *mut Round) -> i64 {
+    // SAFETY: the helper passes on what `with_plan` gave it.
+    let round = unsafe { &mut *round };
+    i64::from(!round.turn::<T>())
+}
+
+/// Picks from the plan in force with its next turn and makes the connection;
+/// without a pick the client hears "port unreachable".
 #[inline(always)]
-pub fn with_plan(packet: &Packet, pick: impl Fn(u64, &Plan, &Words) -> Option<u32>) -> u32 {
+pub fn with_plan<T: Turns>(packet: &Packet) -> u32 {
     let Some(scratch) = stage::scratch() else {
         return stats::drop_packet(DropReason::Inconsistent);
     };
     let Some(plan) = PLANS.get_ptr_mut(scratch.plan) else {
         return stats::drop_packet(DropReason::Inconsistent);
     };
-    // SAFETY: a map value, aligned; `turn` is the only field written here.
-    let turn = unsafe { fetch_add_u64(&raw mut (*plan).turn, 1) };
-    // SAFETY: as above.
-    let plan = unsafe { &*plan };
-    let words = Words {
-        first: plan.first,
-        length: plan.length,
+    let mut round = Round {
+        plan,
+        real: NO_REAL,
     };
-    match pick(turn, plan, &words) {
-        Some(real) => {
-            scratch.real = real;
-            stage::go(packet, stages::CONNECT_V4 + u32::from(scratch.family & 1))
+    // Reals that are overloaded lose their turn.
+    if round.turn::<T>() {
+        // SAFETY: a map value.
+        let tries = unsafe { (*plan).cycle }.min(MOST_TURNS);
+        // SAFETY: the callback has the form that the helper asks for, and
+        // `round` outlives the call.
+        unsafe {
+            bpf_loop(
+                tries.saturating_sub(1),
+                turn::<T> as *mut c_void,
+                (&raw mut round).cast(),
+                0,
+            );
         }
-        None => stage::answer_family(
-            packet,
-            scratch.family,
-            DropReason::NoReal,
-            message::PORT_UNREACHABLE,
-            0,
-        ),
     }
+    if round.real != NO_REAL {
+        scratch.real = round.real;
+        return arrive::picked(packet, scratch.family, scratch.policy);
+    }
+    stage::answer_family(
+        packet,
+        scratch.family,
+        DropReason::NoReal,
+        message::PORT_UNREACHABLE,
+        0,
+    )
 }

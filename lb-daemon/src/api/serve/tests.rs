@@ -5,14 +5,13 @@ use http_body_util::{BodyExt, Full};
 use hyper::{Request as HttpRequest, body::Bytes, header};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::{net::UnixStream, sync::mpsc, task::JoinHandle};
+use tokio::{net::UnixStream, task::JoinHandle};
 
+use self::state_task::state_task;
 use super::*;
-use crate::{
-    api::{bind, wire},
-    config::model::{RealId, Service, Tunnel},
-    state::handle::{ChangeError, ReloadReport, Request, ServiceRef},
-};
+use crate::api::bind;
+
+mod state_task;
 
 /// A server with its state task and the directory that its socket is in.
 struct Api {
@@ -94,167 +93,6 @@ impl Api {
             .unwrap()
             .to_owned()
     }
-}
-
-fn shown(service: &Service) -> wire::Service {
-    wire::Service {
-        service: service.id.to_string(),
-        name: service.name.clone(),
-        owner: wire::Owner::Runtime,
-        scheduler: service.scheduler.name().into(),
-        scheduler_flags: Vec::new(),
-        forward: service.forward.name().into(),
-        masquerade: service.masquerade.clone(),
-        reals: service.reals.iter().map(shown_real).collect(),
-        stats: wire::Stats {
-            connections: 5,
-            ..Default::default()
-        },
-    }
-}
-
-fn shown_real(real: &crate::config::model::Real) -> wire::Real {
-    wire::Real {
-        real: real.id.to_string(),
-        forward: real.forward.name().into(),
-        tunnel: wire::Tunnel::of(real),
-        weight: real.weight.get(),
-        effective_weight: real.weight.get(),
-        state: "ready".into(),
-        health: "up".into(),
-        owner: wire::Owner::Runtime,
-        next_hop: "resolved".into(),
-        upper_threshold: 0,
-        lower_threshold: 0,
-        overloaded: false,
-        active: 0,
-        inactive: 0,
-        persistent: 0,
-        stats: wire::Stats::default(),
-    }
-}
-
-fn find<'a>(services: &'a mut [Service], at: &ServiceRef) -> Result<&'a mut Service, ChangeError> {
-    let is_it = |service: &&mut Service| match at {
-        ServiceRef::Id(id) => service.id == *id,
-        ServiceRef::Name(name) => service.name.as_ref() == Some(name),
-    };
-    services
-        .iter_mut()
-        .find(is_it)
-        .ok_or_else(|| ChangeError::Unknown(format!("no service like {at:?}")))
-}
-
-/// The asker may be gone, which is its own affair.
-fn answer<T>(reply: oneshot::Sender<Result<T, ChangeError>>, result: Result<T, ChangeError>) {
-    let _ = reply.send(result);
-}
-
-async fn state_task(mut requests: mpsc::Receiver<Request>) {
-    let mut services: Vec<Service> = Vec::new();
-    while let Some(request) = requests.recv().await {
-        match request {
-            Request::Services(reply) => answer(reply, Ok(services.iter().map(shown).collect())),
-            Request::Status(reply) => {
-                answer(reply, Err(ChangeError::Failed("map is gone".into())));
-            }
-            Request::Reload(reply) => answer(
-                reply,
-                Ok(ReloadReport {
-                    changes: vec!["service web: scheduler rr, was wrr".into()],
-                    warnings: Vec::new(),
-                }),
-            ),
-            Request::AddService(service, reply) => {
-                let is_there = services.iter().any(|other| other.id == service.id);
-                let id = service.id;
-                let result = if is_there {
-                    Err(ChangeError::Exists(format!("service {id} exists")))
-                } else {
-                    Ok(())
-                };
-                if result.is_ok() {
-                    services.push(*service);
-                }
-                answer(reply, result);
-            }
-            Request::EditService(at, patch, reply) => {
-                answer(
-                    reply,
-                    find(&mut services, &at).map(|service| {
-                        service.name = patch.name.or(service.name.take());
-                        service.scheduler = patch.scheduler.unwrap_or(service.scheduler);
-                        service.forward = patch.forward.unwrap_or(service.forward);
-                        service.masquerade = patch
-                            .masquerade
-                            .unwrap_or_else(|| service.masquerade.clone());
-                    }),
-                );
-            }
-            Request::DeleteService(at, now, reply) => {
-                let found = find(&mut services, &at).map(|service| service.id);
-                if let (Ok(id), true) = (&found, now) {
-                    services.retain(|service| service.id != *id);
-                }
-                answer(reply, found.map(|_| ()));
-            }
-            Request::AddReal(at, new, reply) => {
-                answer(
-                    reply,
-                    find(&mut services, &at).map(|service| {
-                        let id = RealId {
-                            address: new.address,
-                            port: new.port.unwrap_or(service.id.port),
-                        };
-                        service.reals.push(crate::config::model::Real {
-                            id,
-                            weight: new.weight,
-                            forward: new.forward.unwrap_or(service.forward),
-                            tunnel: new.tunnel.apply(Tunnel::default()),
-                        });
-                        id
-                    }),
-                );
-            }
-            Request::EditReal(at, address, port, patch, reply) => {
-                answer(
-                    reply,
-                    with_real(&mut services, &at, address, port, |service, index| {
-                        let real = &mut service.reals[index];
-                        real.weight = patch.weight.unwrap_or(real.weight);
-                        real.forward = patch.forward.unwrap_or(real.forward);
-                        real.tunnel = patch.tunnel.apply(real.tunnel);
-                    }),
-                );
-            }
-            Request::DeleteReal(at, address, port, _, reply) => {
-                answer(
-                    reply,
-                    with_real(&mut services, &at, address, port, |service, index| {
-                        service.reals.remove(index);
-                    }),
-                );
-            }
-        }
-    }
-}
-
-fn with_real(
-    services: &mut [Service],
-    at: &ServiceRef,
-    address: std::net::IpAddr,
-    port: Option<u16>,
-    change: impl FnOnce(&mut Service, usize),
-) -> Result<(), ChangeError> {
-    let service = find(services, at)?;
-    let id = RealId {
-        address,
-        port: port.unwrap_or(service.id.port),
-    };
-    let index = service.reals.iter().position(|real| real.id == id);
-    let index = index.ok_or_else(|| ChangeError::Unknown(format!("no real {id}")))?;
-    change(service, index);
-    Ok(())
 }
 
 const WEB: &str = "/v1/services/tcp%3A192.0.2.10%3A80";
@@ -403,6 +241,103 @@ async fn tunnels_and_pools_have_the_files_shape() {
 }
 
 #[tokio::test]
+async fn persistence_thresholds_and_states_have_the_contracts_shape() {
+    let api = Api::start();
+    let body = json!({"service": "tcp:192.0.2.10:0", "scheduler": "rr",
+                      "persistence": {"timeout_s": 300, "netmask": 24}});
+    let made = api.ask("POST", "/v1/services", body, 201).await;
+    let persistence = json!({"timeout_s": 300, "netmask": 24});
+    assert_eq!(made["persistence"], persistence);
+    assert_eq!(
+        (&made["one_packet"], &made["on_down"]),
+        (&json!(false), &json!("keep"))
+    );
+    let path = "/v1/services/tcp:192.0.2.10:0";
+    let patch = json!({"persistence": {"timeout_s": 60}});
+    let edited = api.ask("PATCH", path, patch, 200).await;
+    let persistence = json!({"timeout_s": 60, "netmask": 24});
+    assert_eq!(edited["persistence"], persistence);
+
+    let reals = format!("{path}/reals");
+    let body = json!({"real": "10.0.0.2", "upper_threshold": 100, "lower_threshold": 50});
+    let real = api.ask("POST", &reals, body, 201).await;
+    assert_eq!(
+        (&real["real"], &real["state"]),
+        (&json!("10.0.0.2:0"), &json!("ready"))
+    );
+    assert_eq!(
+        (&real["upper_threshold"], &real["lower_threshold"]),
+        (&json!(100), &json!(50))
+    );
+    let at = format!("{reals}/10.0.0.2");
+    let real = api.ask("PATCH", &at, json!({"state": "drain"}), 200).await;
+    assert_eq!(
+        (&real["state"], &real["weight"], &real["effective_weight"]),
+        (&json!("drain"), &json!(1), &json!(0))
+    );
+    let real = api.ask("PUT", &at, json!({"weight": 3}), 200).await;
+    assert_eq!(
+        (&real["state"], &real["upper_threshold"]),
+        (&json!("drain"), &json!(0))
+    );
+
+    let body = json!({"service": "fwmark6:80", "scheduler": "rr", "persistence": {}});
+    let made = api.ask("POST", "/v1/services", body, 201).await;
+    assert_eq!(
+        made["persistence"],
+        json!({"timeout_s": 360, "netmask_v6": 128})
+    );
+    let shown = api
+        .ask("GET", "/v1/services/fwmark6%3A80", Value::Null, 200)
+        .await;
+    assert_eq!(shown, made);
+}
+
+#[tokio::test]
+async fn marks_are_added_listed_and_deleted() {
+    let api = Api::start();
+    let rule = json!({"mark": 80, "protocol": "tcp", "destination": "192.0.2.10", "ports": [80, "443-450"]});
+    let made = api.ask("POST", "/v1/marks", rule.clone(), 201).await;
+    assert_eq!(
+        made,
+        json!({"mark": 80, "protocol": "tcp", "destination": "192.0.2.10/32", "ports": [80, "443-450"],
+               "owner": "runtime"})
+    );
+    assert_eq!(
+        api.ask("GET", "/v1/marks", Value::Null, 200).await,
+        json!([made])
+    );
+    let detail = api.problem("POST", "/v1/marks", rule.clone(), 409).await;
+    assert!(detail.ends_with("exists already"), "{detail}");
+    let mut other = rule;
+    other["mark"] = json!(81);
+    let detail = api.problem("POST", "/v1/marks", other, 422).await;
+    assert!(detail.contains("contradicts firewall mark 80"), "{detail}");
+    for (query, status, part) in [
+        ("", 422, "mark: missing"),
+        ("?mark=80&protocol=tcp", 422, "destination: missing"),
+        ("?mark=x", 422, "mark: \"x\" is not a mark"),
+        ("?marks=80", 422, "marks: unknown query parameter"),
+        (
+            "?mark=80&protocol=tcp&destination=192.0.2.10",
+            404,
+            "no firewall mark 80: tcp 192.0.2.10/32",
+        ),
+    ] {
+        let path = format!("/v1/marks{query}");
+        let detail = api.problem("DELETE", &path, Value::Null, status).await;
+        assert!(detail.contains(part), "{query}: {detail}");
+    }
+    let query = "mark=80&protocol=tcp&destination=192.0.2.10&ports=80,443-450";
+    api.ask("DELETE", &format!("/v1/marks?{query}"), Value::Null, 204)
+        .await;
+    assert_eq!(
+        api.ask("GET", "/v1/marks", Value::Null, 200).await,
+        json!([])
+    );
+}
+
+#[tokio::test]
 async fn counters_and_reload_are_served_and_failures_told() {
     let api = Api::start();
     api.ask("POST", "/v1/services", web(), 201).await;
@@ -415,6 +350,119 @@ async fn counters_and_reload_are_served_and_failures_told() {
         api.problem("GET", "/v1/status", Value::Null, 500).await,
         "map is gone"
     );
+}
+
+#[tokio::test]
+async fn timeouts_are_shown_changed_and_reset() {
+    let api = Api::start();
+    let path = "/v1/timeouts";
+    let shown = api.ask("GET", path, Value::Null, 200).await;
+    let three = |shown: &Value| ["tcp_s", "tcp_fin_s", "udp_s"].map(|f| shown[f].clone());
+    assert_eq!(three(&shown), [900, 120, 300].map(Value::from));
+    let body = json!({"tcp_s": 60, "tcp_fin_s": 0, "sctp_init_s": 9});
+    let shown = api.ask("PATCH", path, body, 200).await;
+    assert_eq!(three(&shown), [60, 120, 300].map(Value::from));
+    assert_eq!(
+        (&shown["tcp_established_s"], &shown["sctp_init_s"]),
+        (&json!(60), &json!(9))
+    );
+    assert_eq!(api.ask("GET", path, Value::Null, 200).await, shown);
+    let shown = api.ask("PUT", path, json!({"udp_s": 5}), 200).await;
+    assert_eq!(three(&shown), [900, 120, 5].map(Value::from));
+    assert_eq!(shown["sctp_init_s"], 61);
+    assert!(
+        api.problem("PATCH", path, json!({"udp_s": "5s"}), 422)
+            .await
+            .contains("udp_s")
+    );
+    api.problem("POST", path, json!({}), 405).await;
+}
+
+#[tokio::test]
+async fn connections_are_listed_by_pages() {
+    let api = Api::start();
+    api.ask("POST", "/v1/services", web(), 201).await;
+    let path = "/v1/connections";
+    let all = api.ask("GET", path, Value::Null, 200).await;
+    assert_eq!(all.as_array().unwrap().len(), 6);
+    assert_eq!(all[0]["virtual"], "192.0.2.10:80");
+
+    let mut found = Vec::new();
+    let mut next = Some(format!("{path}?service=web&limit=2"));
+    while let Some(path) = next {
+        let (status, page, headers) = api.send("GET", &path, "").await;
+        assert_eq!(status, 200, "{path}: {page}");
+        assert_eq!(headers[header::CONTENT_TYPE], "application/json");
+        assert!(page.as_array().unwrap().len() <= 2, "{page}");
+        found.extend(page.as_array().unwrap().iter().cloned());
+        next = headers.get(header::LINK).map(|link| {
+            let link = link.to_str().unwrap().strip_prefix('<').unwrap();
+            let (target, relation) = link.split_once('>').unwrap();
+            assert_eq!(relation, "; rel=\"next\"");
+            assert!(target.starts_with("/v1/connections?service=web&limit=2&cursor="));
+            target.to_owned()
+        });
+    }
+    let client = |row: &Value| row["client"].as_str().unwrap().to_owned();
+    let mut clients: Vec<_> = found.iter().map(client).collect();
+    clients.sort_unstable();
+    clients.dedup();
+    assert_eq!((found.len(), clients.len()), (6, 6));
+
+    for (query, rows) in [
+        ("state=established", 5),
+        ("state=NONE", 1),
+        ("state=CUT", 0),
+        ("client=198.51.100.0%2F24", 6),
+        ("client=203.0.113.1", 0),
+        ("real=10.0.0.3", 0),
+    ] {
+        let page = api
+            .ask("GET", &format!("{path}?{query}"), Value::Null, 200)
+            .await;
+        assert_eq!(page.as_array().unwrap().len(), rows, "{query}");
+    }
+    for (query, status, part) in [
+        ("service=wbe", 404, "no service"),
+        ("service=tcp:1.2.3.4", 422, "service: "),
+        ("limit=10001", 422, "limit: "),
+        ("cursor=x", 422, "cursor: "),
+        ("state=ESTAB", 422, "state: "),
+        (
+            "clinet=198.51.100.7",
+            422,
+            "clinet: unknown query parameter",
+        ),
+    ] {
+        let path = format!("{path}?{query}");
+        let detail = api.problem("GET", &path, Value::Null, status).await;
+        assert!(detail.contains(part), "{query}: {detail}");
+    }
+}
+
+#[tokio::test]
+async fn connections_are_flushed() {
+    let api = Api::start();
+    api.ask("POST", "/v1/services", web(), 201).await;
+    let path = "/v1/connections";
+    api.ask("DELETE", path, Value::Null, 204).await;
+    api.ask("DELETE", &format!("{path}?service=web"), Value::Null, 204)
+        .await;
+    for (query, status, part) in [
+        ("service=wbe", 404, "no service"),
+        ("real=10.0.0.2", 422, "service: missing"),
+        ("client=10.0.0.2", 422, "client: unknown query parameter"),
+        (
+            "service=web&real=10.0.0.2",
+            500,
+            "cut the connections: map is gone",
+        ),
+    ] {
+        let path = format!("{path}?{query}");
+        let detail = api.problem("DELETE", &path, Value::Null, status).await;
+        assert!(detail.contains(part), "{query}: {detail}");
+    }
+    api.problem("POST", path, json!({}), 405).await;
 }
 
 #[tokio::test]
@@ -462,8 +510,8 @@ async fn every_refusal_is_a_problem_document() {
             "GET",
             "/v1/services/fwmark:80",
             Value::Null,
-            422,
-            "fwmark services are not supported yet",
+            404,
+            "no service fwmark:80",
         ),
         ("GET", "/v1/services/%ff", Value::Null, 400, "UTF-8"),
         (

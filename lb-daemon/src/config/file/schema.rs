@@ -40,10 +40,7 @@ pub(super) const ROOT: Keys = &[
     ("defence", Used),
     ("metrics", Used),
     ("alerts", Used),
-    (
-        "firewall_mark",
-        Later(Absent(&["mark", "protocol", "destination", "ports"])),
-    ),
+    ("firewall_mark", Used),
     ("service", Used),
 ];
 
@@ -63,7 +60,7 @@ pub(super) const CAPACITY: Keys = &[
     ("services", Used),
     ("reals", Used),
     ("connections", Used),
-    ("persistence", Later(Integer(262_144))),
+    ("persistence", Used),
 ];
 
 /// The SCTP states are those of `ip_vs_proto_sctp.c` (Linux 6.1).
@@ -81,25 +78,25 @@ pub(super) const TIMEOUTS: Keys = &[
     ("tcp_last_ack", Used),
     ("tcp_listen", Used),
     ("tcp_synack", Used),
-    ("sctp_init1", Later(Absent(&[]))),
-    ("sctp_init", Later(Absent(&[]))),
-    ("sctp_cookie_sent", Later(Absent(&[]))),
-    ("sctp_cookie_replied", Later(Absent(&[]))),
-    ("sctp_cookie_wait", Later(Absent(&[]))),
-    ("sctp_cookie", Later(Absent(&[]))),
-    ("sctp_cookie_echoed", Later(Absent(&[]))),
-    ("sctp_established", Later(Absent(&[]))),
-    ("sctp_shutdown_sent", Later(Absent(&[]))),
-    ("sctp_shutdown_received", Later(Absent(&[]))),
-    ("sctp_shutdown_ack_sent", Later(Absent(&[]))),
-    ("sctp_rejected", Later(Absent(&[]))),
-    ("sctp_closed", Later(Absent(&[]))),
+    ("sctp_init1", Used),
+    ("sctp_init", Used),
+    ("sctp_cookie_sent", Used),
+    ("sctp_cookie_replied", Used),
+    ("sctp_cookie_wait", Used),
+    ("sctp_cookie", Used),
+    ("sctp_cookie_echoed", Used),
+    ("sctp_established", Used),
+    ("sctp_shutdown_sent", Used),
+    ("sctp_shutdown_received", Used),
+    ("sctp_shutdown_ack_sent", Used),
+    ("sctp_rejected", Used),
+    ("sctp_closed", Used),
 ];
 
 pub(super) const OPTIONS: Keys = &[
     ("sloppy_tcp", Used),
-    ("expire_nodest", Later(Boolean(false))),
-    ("expire_quiescent", Later(Boolean(false))),
+    ("expire_nodest", Used),
+    ("expire_quiescent", Used),
     ("reuse_fin_wait", Used),
     ("lblc_expiry", Later(Duration("24h"))),
     ("icmp_rate", Used),
@@ -107,16 +104,27 @@ pub(super) const OPTIONS: Keys = &[
 ];
 
 pub(super) const DEFENCE: Keys = &[
-    ("drop_entry", Later(Text("auto"))),
-    ("drop_packet", Later(Text("auto"))),
-    ("secure_tcp", Later(Text("off"))),
-    ("stateless", Later(Text("auto"))),
-    (
-        "rate_limit",
-        Later(Absent(&["per_source", "netmask", "netmask_v6", "burst"])),
-    ),
-    ("deny", Later(Absent(&[]))),
-    ("allow", Later(Absent(&[]))),
+    ("drop_entry", Used),
+    ("drop_packet", Used),
+    ("secure_tcp", Used),
+    ("stateless", Used),
+    ("rate_limit", Used),
+    ("deny", Used),
+    ("allow", Used),
+];
+
+pub(super) const SOURCE_LIMIT: Keys = &[
+    ("per_source", Used),
+    ("netmask", Used),
+    ("netmask_v6", Used),
+    ("burst", Used),
+];
+
+pub(super) const FIREWALL_MARK: Keys = &[
+    ("mark", Used),
+    ("protocol", Used),
+    ("destination", Used),
+    ("ports", Used),
 ];
 
 pub(super) const METRICS: Keys = &[("listen", Later(Absent(&[])))];
@@ -133,20 +141,18 @@ pub(super) const SERVICE: Keys = &[
     ("address", Used),
     ("port", Used),
     ("listen", Later(Absent(&[]))),
-    ("fwmark", Later(Absent(&[]))),
-    ("family", Later(Absent(&[]))),
+    ("fwmark", Used),
+    ("family", Used),
     ("scheduler", Used),
     ("scheduler_flags", Later(EmptyList)),
     ("mh_table_size", Later(Integer(4093))),
     ("forward", Used),
     ("masquerade", Used),
-    ("one_packet", Later(Boolean(false))),
-    (
-        "persistence",
-        Later(Absent(&["timeout", "netmask", "netmask_v6"])),
-    ),
+    ("one_packet", Used),
+    ("persistence", Used),
     ("slow_start", Later(Absent(&[]))),
-    ("on_down", Later(Text("keep"))),
+    ("on_down", Used),
+    ("rate_limit", Used),
     (
         "sorry_server",
         Later(Absent(&["address", "port", "forward"])),
@@ -171,12 +177,16 @@ pub(super) const REAL: Keys = &[
     ("weight", Used),
     ("forward", Used),
     ("tunnel", Used),
-    ("upper_threshold", Later(Integer(0))),
-    ("lower_threshold", Later(Integer(0))),
+    ("upper_threshold", Used),
+    ("lower_threshold", Used),
     ("notify_up", Later(EmptyList)),
     ("notify_down", Later(EmptyList)),
     ("health", Later(Absent(HEALTH))),
 ];
+
+pub(super) const PERSISTENCE: Keys = &[("timeout", Used), ("netmask", Used), ("netmask_v6", Used)];
+
+pub(super) const RATE_LIMIT: Keys = &[("connections", Used), ("burst", Used)];
 
 pub(super) const TUNNEL: Keys = &[("type", Used), ("port", Used), ("checksum", Used)];
 

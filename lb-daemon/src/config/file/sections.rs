@@ -3,8 +3,11 @@
 
 use std::{net::IpAddr, ops::RangeInclusive};
 
-use super::{ConfigError, prefix, schema, table::Table};
-use crate::config::model::{Capacity, Config, Options, TunnelSources};
+use super::{ConfigError, schema, table::Table};
+use crate::config::{
+    model::{Capacity, Config, Options, TunnelSources},
+    prefix,
+};
 
 /// Entries of one map: past any machine's memory, far from overflowing.
 const CAPACITY_RANGE: RangeInclusive<u64> = 1..=1 << 28;
@@ -16,6 +19,7 @@ pub(super) fn capacity(root: &Table<'_>) -> Result<Capacity, ConfigError> {
         services: entries("services", 4096)?,
         reals: entries("reals", 65_536)?,
         connections: entries("connections", 1_048_576)?,
+        persistence: entries("persistence", 262_144)?,
     })
 }
 
@@ -24,6 +28,8 @@ pub(super) fn options(root: &Table<'_>) -> Result<Options, ConfigError> {
     let flag = |key| table.as_ref().map_or(Ok(false), |table| flag(table, key));
     Ok(Options {
         sloppy_tcp: flag("sloppy_tcp")?,
+        expire_nodest: flag("expire_nodest")?,
+        expire_quiescent: flag("expire_quiescent")?,
         reuse_fin_wait: flag("reuse_fin_wait")?,
         icmp_rate: number(table.as_ref(), "icmp_rate", 0..=1_000_000, 1000)?,
         tunnel_sources: table
@@ -39,7 +45,7 @@ fn tunnel_sources(table: &Table<'_>) -> Result<TunnelSources, ConfigError> {
         return Ok(sources);
     };
     for element in entry.elements("an array")? {
-        let is_second = match element.parsed(prefix::parse)? {
+        let is_second = match element.parsed(prefix::unicast)? {
             (IpAddr::V4(network), length) => sources.v4.replace((network, length)).is_some(),
             (IpAddr::V6(network), length) => sources.v6.replace((network, length)).is_some(),
         };
@@ -52,7 +58,6 @@ fn tunnel_sources(table: &Table<'_>) -> Result<TunnelSources, ConfigError> {
 
 /// The sections in which this version takes nothing but the defaults.
 pub(super) fn check_later_sections(root: &Table<'_>) -> Result<(), ConfigError> {
-    section(root, "defence", schema::DEFENCE)?;
     section(root, "metrics", schema::METRICS)?;
     section(root, "alerts", schema::ALERTS)?;
     Ok(())
@@ -148,6 +153,26 @@ mod tests {
                 format!("lbd.toml:5: options.tunnel_sources: {problem}")
             );
         }
+    }
+
+    #[test]
+    fn options_are_switches() {
+        let text = format!(
+            "{DIRECTOR}[options]\nexpire_nodest = true\nexpire_quiescent = true\n\
+             [capacity]\npersistence = 5\n"
+        );
+        let config = parse(&text, "lbd.toml").unwrap();
+        assert!(config.options.expire_nodest && config.options.expire_quiescent);
+        assert!(!config.options.sloppy_tcp);
+        assert_eq!(config.capacity.persistence, 5);
+        assert_eq!(
+            refused(&format!("{DIRECTOR}[options]\nexpire_nodest = 1\n")),
+            "lbd.toml:4: options.expire_nodest: expected true or false, found integer"
+        );
+        assert_eq!(
+            refused(&format!("{DIRECTOR}[capacity]\npersistence = 0\n")),
+            "lbd.toml:4: capacity.persistence: 0 is out of range: 1 to 268435456"
+        );
     }
 
     #[test]

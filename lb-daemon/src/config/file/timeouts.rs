@@ -1,45 +1,22 @@
 //! `[timeouts]`: a key for every state, and ipvsadm's names for two of them.
 
 use super::{ConfigError, schema, sections::section, table::Table};
-use crate::config::model::Timeouts;
-use lb_common::tcp_state::ConnectionState;
+use crate::config::timeouts::{KEYS, MAX_TIMEOUT_S, Timeouts};
 
-/// ipvsadm's limit: 31 days.
-const RANGE_S: std::ops::RangeInclusive<u64> = 1..=31 * 86_400;
-
-/// The state that each key is about.
-const KEYS: [(&str, ConnectionState); 11] = [
-    ("tcp_established", ConnectionState::Established),
-    ("tcp_syn_sent", ConnectionState::SynSent),
-    ("tcp_syn_recv", ConnectionState::SynRecv),
-    ("tcp_fin_wait", ConnectionState::FinWait),
-    ("tcp_time_wait", ConnectionState::TimeWait),
-    ("tcp_close", ConnectionState::Close),
-    ("tcp_close_wait", ConnectionState::CloseWait),
-    ("tcp_last_ack", ConnectionState::LastAck),
-    ("tcp_listen", ConnectionState::Listen),
-    ("tcp_synack", ConnectionState::SynAck),
-    ("udp", ConnectionState::Udp),
-];
-
-/// ipvsadm's names for two of them.
-const ALIASES: [(&str, &str); 2] = [("tcp", "tcp_established"), ("tcp_fin", "tcp_fin_wait")];
+const RANGE_S: std::ops::RangeInclusive<u64> = 1..=MAX_TIMEOUT_S as u64;
 
 pub(super) fn timeouts(root: &Table<'_>) -> Result<Timeouts, ConfigError> {
-    let mut timeouts = ConnectionState::ALL.map(ConnectionState::default_timeout_s);
+    let mut timeouts = Timeouts::default();
     let Some(table) = section(root, "timeouts", schema::TIMEOUTS)? else {
-        return Ok(Timeouts(timeouts));
+        return Ok(timeouts);
     };
-    for (key, state) in KEYS {
-        let alias = ALIASES
-            .iter()
-            .find(|(_, of)| *of == key)
-            .map(|(alias, _)| *alias);
-        if let Some(seconds) = timeout(&table, key, alias)? {
-            timeouts[state as usize] = seconds;
+    for key in KEYS {
+        let alias = key.alias.map(|(alias, _)| alias);
+        if let Some(seconds) = timeout(&table, key.name, alias)? {
+            timeouts.set(key.state, seconds);
         }
     }
-    Ok(Timeouts(timeouts))
+    Ok(timeouts)
 }
 
 /// The value of `key` under either of its names; both with different values
@@ -81,18 +58,55 @@ mod tests {
         parse(text, "lbd.toml").unwrap_err().to_string()
     }
 
+    /// The states by their keys, in the order of ip_vs.h.
+    const STATES: [&str; 24] = [
+        "tcp_established",
+        "tcp_syn_sent",
+        "tcp_syn_recv",
+        "tcp_fin_wait",
+        "tcp_time_wait",
+        "tcp_close",
+        "tcp_close_wait",
+        "tcp_last_ack",
+        "tcp_listen",
+        "tcp_synack",
+        "udp",
+        "sctp_init1",
+        "sctp_init",
+        "sctp_cookie_sent",
+        "sctp_cookie_replied",
+        "sctp_cookie_wait",
+        "sctp_cookie",
+        "sctp_cookie_echoed",
+        "sctp_established",
+        "sctp_shutdown_sent",
+        "sctp_shutdown_received",
+        "sctp_shutdown_ack_sent",
+        "sctp_rejected",
+        "sctp_closed",
+    ];
+
     #[test]
     fn every_state_has_its_timeout() {
-        let text = format!(
-            "{DIRECTOR}[timeouts]\ntcp = '1s'\ntcp_syn_sent = '2s'\ntcp_syn_recv = '3s'\n\
-             tcp_fin = '4s'\ntcp_fin_wait = '4000ms'\ntcp_time_wait = '5s'\ntcp_close = '6s'\ntcp_close_wait = '7s'\n\
-             tcp_last_ack = '8s'\ntcp_listen = '9s'\ntcp_synack = '10s'\nudp = '11m'\n"
-        );
+        let keys = STATES.iter().enumerate();
+        let lines: String = keys
+            .map(|(n, key)| format!("{key} = '{}s'\n", n + 11))
+            .collect();
+        let text = format!("{DIRECTOR}[timeouts]\n{lines}");
         let config = parse(&text, "lbd.toml").unwrap();
-        assert_eq!(
-            config.timeouts.0,
-            [2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 660, 900]
-        );
+        let expected = [
+            2, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 60, 0, 0, 0, // TCP, UDP, cut
+            2, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 0, 0, // SCTP
+        ];
+        assert_eq!(config.timeouts.0, expected);
+    }
+
+    #[test]
+    fn two_of_them_have_ipvsadms_names_too() {
+        let text =
+            format!("{DIRECTOR}[timeouts]\ntcp = '1s'\ntcp_fin = '4s'\ntcp_fin_wait = '4000ms'\n");
+        let timeouts = parse(&text, "lbd.toml").unwrap().timeouts.0;
+        assert_eq!((timeouts[1], timeouts[4]), (1, 4));
     }
 
     #[test]

@@ -4,7 +4,10 @@ use super::*;
 use crate::{
     config::model::{Capacity, ForwardingMethod, Protocol, Tunnel, TunnelKind, Weight},
     dataplane::Sizes,
-    reconcile::{image::PLAN_REST, retire::free_retired},
+    reconcile::{
+        image::{PLAN_REST, nat_role},
+        retire::free_retired,
+    },
 };
 
 fn image() -> Image {
@@ -12,26 +15,24 @@ fn image() -> Image {
         services: 4,
         reals: 8,
         connections: 64,
+        persistence: 64,
     }))
 }
 
 fn web(scheduler: Scheduler, weights: &[(u8, u32)]) -> Service {
-    let real = |&(host, weight): &(u8, u32)| Real {
-        id: RealId {
+    let real = |&(host, weight): &(u8, u32)| {
+        let id = RealId {
             address: IpAddr::from([10, 0, 0, host]),
             port: 80,
-        },
-        weight: Weight::new(weight).unwrap(),
-        forward: ForwardingMethod::Dr,
-        tunnel: Tunnel::default(),
+        };
+        Real {
+            weight: Weight::new(weight).unwrap(),
+            ..Real::new(id, ForwardingMethod::Dr)
+        }
     };
     Service {
-        id: "tcp:192.0.2.10:80".parse().unwrap(),
-        name: None,
-        scheduler,
-        forward: ForwardingMethod::Dr,
-        masquerade: Vec::new(),
         reals: weights.iter().map(real).collect(),
+        ..Service::new("tcp:192.0.2.10:80".parse().unwrap(), scheduler)
     }
 }
 
@@ -99,7 +100,7 @@ fn what_a_real_and_a_service_need_is_there_before_them() {
     let pool = position(&ops, |op| matches!(op, Op::SetPool { .. }));
     let nat = position(&ops, |op| *op == Op::AddAddress { key: nat_key(2) });
     let bind = position(&ops, |op| matches!(op, Op::Bind { .. }));
-    let key = service_role("tcp:192.0.2.10:80".parse().unwrap());
+    let key = service_role("tcp:192.0.2.10:80".parse().unwrap()).unwrap();
     let vip = position(&ops, |op| *op == Op::AddAddress { key });
     assert!(pool < real && nat < real && vip < bind, "{ops:?}");
     let Op::SetReal { real, .. } = ops[real] else {
@@ -142,7 +143,7 @@ fn an_address_is_known_while_one_real_slot_has_it() {
     service(&mut image, &web, None, now).unwrap();
     // The same real of another service, whose end is not the address's.
     let mut https = masquerading(&[2]);
-    https.id.port = 443;
+    https.id = "tcp:192.0.2.10:443".parse().unwrap();
     let ops = service(&mut image, &https, None, now).unwrap();
     let is_address = |op: &Op| matches!(op, Op::AddAddress { .. } | Op::RemoveAddress { .. });
     assert!(!ops.iter().any(is_address), "{ops:?}");

@@ -1,0 +1,205 @@
+//! A state task without a data plane: it keeps services in a list, and answers
+//! as the daemon's does.
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    api::wire,
+    config::model::{Real, RealId, Service, Timeouts},
+    state::{
+        desired::Desired,
+        handle::{ChangeError, ReloadReport, Request, ServiceRef},
+    },
+};
+
+fn shown(service: &Service) -> wire::Service {
+    wire::Service {
+        service: service.id.to_string(),
+        name: service.name.clone(),
+        owner: wire::Owner::Runtime,
+        scheduler: service.scheduler.name().into(),
+        scheduler_flags: Vec::new(),
+        forward: service.forward.name().into(),
+        masquerade: service.masquerade.clone(),
+        persistence: service
+            .persistence
+            .map(|persistence| wire::Persistence::of(persistence, service.id.family())),
+        one_packet: service.one_packet,
+        on_down: service.on_down.name().into(),
+        rate_limit: service.rate_limit.map(Into::into),
+        reals: service.reals.iter().map(shown_real).collect(),
+        stats: wire::Stats {
+            connections: 5,
+            ..Default::default()
+        },
+    }
+}
+
+fn shown_real(real: &Real) -> wire::Real {
+    wire::Real {
+        real: real.id.to_string(),
+        forward: real.forward.name().into(),
+        tunnel: wire::Tunnel::of(real),
+        weight: real.weight.get(),
+        effective_weight: real.effective_weight(),
+        state: real.state.name().into(),
+        health: "up".into(),
+        owner: wire::Owner::Runtime,
+        next_hop: "resolved".into(),
+        upper_threshold: real.upper_threshold,
+        lower_threshold: real.lower_threshold,
+        overloaded: false,
+        active: 0,
+        inactive: 0,
+        persistent: 0,
+        stats: wire::Stats::default(),
+    }
+}
+
+fn find<'a>(services: &'a mut [Service], at: &ServiceRef) -> Result<&'a mut Service, ChangeError> {
+    let is_it = |service: &&mut Service| match at {
+        ServiceRef::Id(id) => service.id == *id,
+        ServiceRef::Name(name) => service.name.as_ref() == Some(name),
+    };
+    services
+        .iter_mut()
+        .find(is_it)
+        .ok_or_else(|| ChangeError::Unknown(format!("no service like {at:?}")))
+}
+
+/// The asker may be gone, which is its own affair.
+fn answer<T>(reply: oneshot::Sender<Result<T, ChangeError>>, result: Result<T, ChangeError>) {
+    let _ = reply.send(result);
+}
+
+pub(super) async fn state_task(mut requests: mpsc::Receiver<Request>) {
+    let mut services: Vec<Service> = Vec::new();
+    let mut desired = Desired::default();
+    let mut timeouts = Timeouts::default();
+    while let Some(request) = requests.recv().await {
+        match request {
+            Request::Services(reply) => answer(reply, Ok(services.iter().map(shown).collect())),
+            Request::Status(reply) => {
+                answer(reply, Err(ChangeError::Failed("map is gone".into())));
+            }
+            Request::Reload(reply) => answer(
+                reply,
+                Ok(ReloadReport {
+                    changes: vec!["service web: scheduler rr, was wrr".into()],
+                    warnings: Vec::new(),
+                }),
+            ),
+            Request::Connections(of, reply) => {
+                let mut roster = crate::connections::tests::roster();
+                let found = of.service.map(|at| find(&mut services, &at).map(|_| ()));
+                roster.chosen = of.real.map(|_| [1].into_iter().collect());
+                answer(reply, found.transpose().map(|_| roster));
+            }
+            Request::Flush(of, reply) => {
+                let (done, ended) = oneshot::channel();
+                let outcome = match of.real {
+                    Some(_) => Err(std::io::Error::other("map is gone")),
+                    None => Ok(()),
+                };
+                let _ = done.send(outcome);
+                let found = of.service.map(|at| find(&mut services, &at).map(|_| ()));
+                answer(reply, found.transpose().map(|_| ended));
+            }
+            Request::Timeouts(reply) => answer(reply, Ok(timeouts)),
+            Request::SetTimeouts(edits, reply) => {
+                timeouts = edits.over(&timeouts);
+                answer(reply, Ok(timeouts));
+            }
+            Request::Marks(reply) => {
+                answer(reply, Ok(desired.marks.iter().map(Into::into).collect()));
+            }
+            Request::AddMark(rule, reply) => answer(reply, desired.add_mark(rule)),
+            Request::DeleteMark(rule, reply) => answer(reply, desired.delete_mark(&rule)),
+            Request::AddService(service, reply) => {
+                let is_there = services.iter().any(|other| other.id == service.id);
+                let id = service.id;
+                let result = if is_there {
+                    Err(ChangeError::Exists(format!("service {id} exists")))
+                } else {
+                    Ok(())
+                };
+                if result.is_ok() {
+                    services.push(*service);
+                }
+                answer(reply, result);
+            }
+            Request::EditService(at, patch, reply) => {
+                answer(
+                    reply,
+                    find(&mut services, &at).map(|service| {
+                        service.name = patch.name.or(service.name.take());
+                        service.scheduler = patch.scheduler.unwrap_or(service.scheduler);
+                        service.forward = patch.forward.unwrap_or(service.forward);
+                        service.masquerade = patch
+                            .masquerade
+                            .unwrap_or_else(|| service.masquerade.clone());
+                        service.persistence = patch.persistence.apply(service.persistence);
+                        service.one_packet = patch.one_packet.unwrap_or(service.one_packet);
+                    }),
+                );
+            }
+            Request::DeleteService(at, now, reply) => {
+                let found = find(&mut services, &at).map(|service| service.id);
+                if let (Ok(id), true) = (&found, now) {
+                    services.retain(|service| service.id != *id);
+                }
+                answer(reply, found.map(|_| ()));
+            }
+            Request::AddReal(at, new, reply) => {
+                answer(
+                    reply,
+                    find(&mut services, &at).map(|service| {
+                        let real = new.real(service.id, service.forward);
+                        service.reals.push(real);
+                        real.id
+                    }),
+                );
+            }
+            Request::EditReal(at, address, port, patch, reply) => {
+                answer(
+                    reply,
+                    with_real(&mut services, &at, address, port, |service, index| {
+                        let real = &mut service.reals[index];
+                        real.weight = patch.weight.unwrap_or(real.weight);
+                        real.forward = patch.forward.unwrap_or(real.forward);
+                        real.tunnel = patch.tunnel.apply(real.tunnel);
+                        let upper = patch.upper_threshold;
+                        real.upper_threshold = upper.unwrap_or(real.upper_threshold);
+                        real.state = patch.state.unwrap_or(real.state);
+                    }),
+                );
+            }
+            Request::DeleteReal(at, address, port, _, reply) => {
+                answer(
+                    reply,
+                    with_real(&mut services, &at, address, port, |service, index| {
+                        service.reals.remove(index);
+                    }),
+                );
+            }
+        }
+    }
+}
+
+fn with_real(
+    services: &mut [Service],
+    at: &ServiceRef,
+    address: std::net::IpAddr,
+    port: Option<u16>,
+    change: impl FnOnce(&mut Service, usize),
+) -> Result<(), ChangeError> {
+    let service = find(services, at)?;
+    let id = RealId {
+        address,
+        port: port.unwrap_or(service.id.default_real_port()),
+    };
+    let index = service.reals.iter().position(|real| real.id == id);
+    let index = index.ok_or_else(|| ChangeError::Unknown(format!("no real {id}")))?;
+    change(service, index);
+    Ok(())
+}

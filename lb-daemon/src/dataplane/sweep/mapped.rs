@@ -1,0 +1,64 @@
+//! An array map as memory of this process (`BPF_F_MMAPABLE`): whole copies
+//! without a system call for each value.
+
+use std::{
+    io,
+    os::fd::{AsRawFd as _, BorrowedFd},
+    ptr::NonNull,
+};
+
+use aya::Pod;
+
+/// The values of an array map of `V`, whose size is a multiple of 8.
+#[derive(Debug)]
+pub(super) struct Mapped<V> {
+    values: NonNull<V>,
+    length: usize,
+}
+
+// SAFETY: it is memory of the kernel's, read and written as plain data.
+unsafe impl<V: Send> Send for Mapped<V> {}
+
+impl<V: Pod> Mapped<V> {
+    pub fn new(map: BorrowedFd<'_>, length: u32) -> io::Result<Self> {
+        const { assert!(size_of::<V>().is_multiple_of(8)) };
+        let length = length as usize;
+        // SAFETY: a new mapping, which nothing else knows of.
+        let address = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                length * size_of::<V>(),
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                map.as_raw_fd(),
+                0,
+            )
+        };
+        if address == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let values = NonNull::new(address.cast()).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Self { values, length })
+    }
+
+    /// The values as they are now; programs may be writing them.
+    pub fn copy(&self) -> Vec<V> {
+        (0..self.length)
+            // SAFETY: within the mapping, aligned, plain data.
+            .map(|index| unsafe { self.values.add(index).read_volatile() })
+            .collect()
+    }
+
+    /// Makes every value 0.
+    pub fn clear(&mut self) {
+        // SAFETY: the whole mapping, and 0 is a value of plain data.
+        unsafe { self.values.write_bytes(0, self.length) };
+    }
+}
+
+impl<V> Drop for Mapped<V> {
+    fn drop(&mut self) {
+        // SAFETY: the mapping of `new`, whole.
+        unsafe { libc::munmap(self.values.as_ptr().cast(), self.length * size_of::<V>()) };
+    }
+}

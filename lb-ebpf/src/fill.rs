@@ -1,0 +1,71 @@
+//! How full the connection tables are, and which defences that calls for.
+
+use lb_common::defence::{self, Defence, TableState};
+
+use crate::{
+    maps::{SETTINGS, TABLE_STATES},
+    verifier::{self, add_u32},
+};
+
+#[inline(always)]
+fn state(family: u8) -> Option<*mut TableState> {
+    TABLE_STATES.get_ptr_mut(u32::from(family & 1))
+}
+
+/// Entries were added.
+#[inline(always)]
+pub fn put(family: u8, entries: u32) {
+    if let Some(state) = state(family) {
+        // SAFETY: a map value, aligned.
+        unsafe { add_u32(&raw mut (*state).entries, entries) };
+    }
+}
+
+/// Entries were deleted.
+#[inline(always)]
+pub fn took(family: u8, entries: u32) {
+    put(family, entries.wrapping_neg());
+}
+
+/// Entries of a family's table.
+#[inline(always)]
+pub fn entries(family: u8) -> u32 {
+    // SAFETY: a map value, aligned.
+    state(family).map_or(0, |state| unsafe {
+        verifier::load(&raw const (*state).entries)
+    })
+}
+
+/// Whether a defence is in force for a family's table.
+#[inline(always)]
+pub fn in_force(family: u8, defence: Defence) -> bool {
+    // SAFETY: a map value, aligned.
+    state(family).is_some_and(|state| unsafe {
+        verifier::load(&raw const (*state).defences) & defence.bit() != 0
+    })
+}
+
+/// Judges the fill anew; which defences are in force now.
+#[inline(always)]
+pub fn judge(family: u8) -> u32 {
+    let (Some(state), Some(settings)) = (state(family), SETTINGS.get(0)) else {
+        return 0;
+    };
+    // SAFETY: a map value, aligned; CPUs that disagree for a moment agree with
+    // the next packet.
+    unsafe {
+        let before = verifier::load(&raw const (*state).defences);
+        let entries = verifier::load(&raw const (*state).entries);
+        // Removals that overtake insertions.
+        let entries = if entries > i32::MAX as u32 {
+            0
+        } else {
+            entries
+        };
+        let defences = defence::in_force(&settings.marks, entries, before);
+        if defences != before {
+            (*state).defences = defences;
+        }
+        defences
+    }
+}

@@ -1,0 +1,126 @@
+//! Packets that are forwarded without a connection's entry: under attack, when
+//! the table is full, and one-packet scheduling. The real is the one that a
+//! hash of the flow, or the scheduler, says.
+
+use lb_common::{
+    abi::{Scratch, entryless},
+    addr::Addr,
+    connection::{Connection, ForwardingMethod, direction},
+    connection_state::ConnectionState,
+    flow::FlowKey as _,
+    parse::{self, Flow},
+    scheduler::maglev,
+    verdict::{DropReason, STATELESS_SLOT},
+    wire::protocol,
+};
+
+use crate::{
+    connect,
+    family::Family,
+    fill, forward,
+    maps::{PLAN_WORDS, REALS, SETTINGS},
+    one_packet,
+    packet::Packet,
+    persistence, service, stage, stats,
+};
+
+/// The stage.
+#[inline(always)]
+pub fn run<F: Family>(packet: &Packet) -> u32 {
+    match forward::<F>(packet) {
+        Ok(verdict) => verdict,
+        Err(reason) => stats::drop_packet(reason),
+    }
+}
+
+#[inline(always)]
+fn forward<F: Family>(packet: &Packet) -> Result<u32, DropReason> {
+    let inconsistent = DropReason::Inconsistent;
+    let scratch = stage::scratch().ok_or(inconsistent)?;
+    let datagram = F::datagram(packet, packet.network()).ok_or(inconsistent)?;
+    let flow = parse::flow(packet, &datagram).ok_or(inconsistent)?;
+    if scratch.entryless == entryless::REPLY {
+        return reply(packet, &flow, scratch);
+    }
+    if scratch.entryless != entryless::ONE_PACKET {
+        scratch.real = by_hash(&flow, scratch).ok_or(DropReason::NoReal)?;
+        stats::count(STATELESS_SLOT);
+    }
+    let real = REALS.get(scratch.real).ok_or(inconsistent)?;
+    let entry = &mut scratch.forward;
+    connect::begin(entry, &flow, real, scratch.real);
+    if real.method == ForwardingMethod::Nat as u8 {
+        connect::translate(entry, &flow);
+    }
+    match scratch.entryless {
+        entryless::MIDDLE => adopt(&flow, entry),
+        _ => stats::count_connection(scratch.real),
+    }
+    stats::count_packet(scratch.real, direction::FORWARD, flow.length);
+    Ok(forward::along(packet, &flow, &raw mut *entry))
+}
+
+/// The same real for every packet of a flow; under persistence for every flow
+/// of a client.
+#[inline(always)]
+fn by_hash<F: Family>(flow: &Flow<F>, scratch: &Scratch) -> Option<u32> {
+    let plan = service::plan_at(scratch.plan)?;
+    let hash = match persistence::policy(scratch.service) {
+        Some(policy) => {
+            let key = persistence::key(
+                scratch.service,
+                policy.prefix,
+                flow.key.source().address,
+                F::NUMBER,
+            );
+            key.hash()
+        }
+        None => flow.key.tag(),
+    };
+    let index = maglev::index(hash, plan.table_length)?;
+    PLAN_WORDS
+        .get(plan.table_first.wrapping_add(index))
+        .copied()
+}
+
+/// A client who answers has a connection: its entry is half-open until its next
+/// packet. Without room the next packet goes the same way.
+#[inline(always)]
+fn adopt<F: Family>(flow: &Flow<F>, entry: &mut Connection) {
+    let most = SETTINGS.get(0).map_or(0, |settings| settings.most_entries);
+    if fill::entries(F::NUMBER) >= most {
+        return;
+    }
+    entry.state = match flow.key.protocol() {
+        protocol::TCP => ConnectionState::SynRecv as u32,
+        protocol::SCTP => ConnectionState::SctpInit as u32,
+        _ => entry.state,
+    };
+    entry.packets = 1;
+    entry.bytes = u64::from(flow.length);
+    let _ = connect::insert(flow, entry);
+}
+
+/// A real's datagram to a client, by nat.
+#[inline(always)]
+fn reply<F: Family>(
+    packet: &Packet,
+    flow: &Flow<F>,
+    scratch: &mut Scratch,
+) -> Result<u32, DropReason> {
+    let end = one_packet::service_end(flow).ok_or(DropReason::Inconsistent)?;
+    let client = flow.key.destination();
+    let entry = &mut scratch.reverse;
+    entry.method = ForwardingMethod::Nat as u8;
+    entry.direction = direction::REVERSE;
+    entry.new_source = end.address;
+    entry.new_source_port = end.port;
+    entry.new_destination = client.address;
+    entry.new_destination_port = client.port;
+    debug_assert_ne!(end.address, Addr::UNSPECIFIED);
+    connect::translate(entry, flow);
+    if let Some(verdict) = forward::outlived(packet, flow) {
+        return Ok(verdict);
+    }
+    Ok(forward::nat::to_client(packet, flow, entry))
+}

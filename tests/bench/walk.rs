@@ -1,0 +1,102 @@
+//! What a million connections cost while nothing happens: their memory, and the
+//! sweep's walk over them.
+
+use std::{fs, os::fd::AsRawFd as _, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use lb_daemon::dataplane::sweep::{Sweeper, Walked};
+
+/// Walks that are measured, after a first one.
+const WALKS: u32 = 3;
+/// From the start of one walk to the start of the next.
+const PERIOD: Duration = Duration::from_millis(4500);
+
+pub(crate) struct Walk {
+    pub entries: u64,
+    /// CPU time of one walk, user and system.
+    pub cpu: Duration,
+    /// Of one CPU.
+    pub share: f64,
+    pub longest_call: Duration,
+    /// Of the table with room for so many, by the kernel's own account.
+    pub table_bytes: u64,
+    pub table_entries: u32,
+}
+
+/// Lets the daemon's own thread walk over what is in the tables.
+pub(crate) fn measure(walked: Walked, table_entries: u32) -> Result<Walk> {
+    let table_bytes = locked_bytes(walked.v4.entries.as_raw_fd())?;
+    let (sender, mut reports) = tokio::sync::mpsc::channel(1);
+    let _sweeper = Sweeper::start(walked, sender)?;
+    let mut next = || reports.blocking_recv().context("the sweep has ended");
+    next()?;
+    let before = thread_cpu("sweep")?;
+    let mut longest_call = Duration::ZERO;
+    let mut entries = 0;
+    for _ in 0..WALKS {
+        let report = next()?;
+        longest_call = longest_call.max(report.longest_call);
+        entries = report.entries_v4;
+    }
+    let cpu = (thread_cpu("sweep")? - before) / WALKS;
+    Ok(Walk {
+        entries,
+        cpu,
+        share: cpu.as_secs_f64() / PERIOD.as_secs_f64(),
+        longest_call,
+        table_bytes,
+        table_entries,
+    })
+}
+
+/// CPU time of this process's thread of that name: the first field of its
+/// `schedstat`, ns.
+fn thread_cpu(name: &str) -> Result<Duration> {
+    for task in fs::read_dir("/proc/self/task")? {
+        let path = task?.path();
+        if fs::read_to_string(path.join("comm"))?.trim() == name {
+            let text = fs::read_to_string(path.join("schedstat"))?;
+            let ns = text.split(' ').next().context("schedstat is empty")?;
+            return Ok(Duration::from_nanos(ns.parse()?));
+        }
+    }
+    anyhow::bail!("no thread {name}")
+}
+
+/// `memlock` of a map's fdinfo.
+fn locked_bytes(fd: i32) -> Result<u64> {
+    let text = fs::read_to_string(format!("/proc/self/fdinfo/{fd}"))?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("memlock:"))
+        .context("fdinfo has no memlock")?;
+    let bytes = line.trim().parse()?;
+    ensure!(
+        bytes > 0,
+        "the kernel does not account for the map's memory"
+    );
+    Ok(bytes)
+}
+
+impl Walk {
+    pub(crate) fn print(&self) {
+        println!("\na million connections (dr)");
+        println!(
+            "memory                 {:>9.0} bytes an entry, {} MB for {}",
+            self.table_bytes as f64 / f64::from(self.table_entries),
+            self.table_bytes / 1_000_000,
+            self.table_entries
+        );
+        println!(
+            "sweep                  {:>9.1} ms of CPU for {} entries, every {:.1} s: {:.2} % of one CPU",
+            self.cpu.as_secs_f64() * 1e3,
+            self.entries,
+            PERIOD.as_secs_f64(),
+            self.share * 100.0
+        );
+        println!(
+            "longest call           {:>9.2} ms",
+            self.longest_call.as_secs_f64() * 1e3
+        );
+    }
+}
