@@ -5,11 +5,16 @@
 //! without these they are skipped with a reason, and fail when `CI=true`. lbd
 //! and lbctl are taken from `LBD_BIN_DIR`, which `cargo xtask test` sets.
 
+mod admission;
 mod checksums;
+mod connections;
 mod counters;
+mod deletion;
 mod distribution;
+mod drain;
 mod forwarding;
 mod fragments;
+mod ftp;
 mod harness;
 mod icmp;
 mod interfaces;
@@ -19,12 +24,16 @@ mod local;
 mod masquerade;
 mod nat_udp;
 mod neighbour;
+mod one_client_one_real;
+mod one_packet;
 mod path_mtu;
+mod port_zero;
 mod refusals;
 mod reload;
 mod restart;
 mod sctp;
 mod site;
+mod timeouts;
 mod transfers;
 mod tunnels;
 mod udp;

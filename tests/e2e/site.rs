@@ -11,6 +11,7 @@ use lb_tests::privilege;
 use lb_tests::process;
 use lb_tests::service::Service;
 use lb_tests::topology::{Family, Method, PORT, Spec, Topology};
+use lb_tests::wait;
 use lb_tests::webserver::WebServer;
 use serde_json::Value;
 
@@ -164,6 +165,32 @@ impl Site {
         pins.sort_unstable();
         format!("{programs}{}\n", pins.join("\n"))
     }
+}
+
+/// A configuration with another section.
+pub fn with_section(config: &str, section: &str) -> String {
+    config.replace("[capacity]", &format!("{section}\n\n[capacity]"))
+}
+
+/// A configuration with another line in `[options]`.
+pub fn with_option(config: &str, line: &str) -> String {
+    config.replace("[options]", &format!("[options]\n{line}"))
+}
+
+/// Waits until all reals can be reached: lbd does not wait for neighbours that are slow
+/// to answer, and a datagram is not sent again.
+#[track_caller]
+pub fn await_reals(daemon: &Daemon<'_>) {
+    wait::until("next hops", wait::START_LIMIT, || {
+        json(daemon, &["status"])["unresolved"] == serde_json::json!([])
+    })
+    .unwrap();
+}
+
+/// lbctl with the words of `line`.
+#[track_caller]
+pub fn run(daemon: &Daemon<'_>, line: &str) -> String {
+    daemon.lbctl(&line.split(' ').collect::<Vec<_>>()).unwrap()
 }
 
 /// What lbctl prints with `--json`.

@@ -30,7 +30,11 @@ const LLVM_VARIABLES: [(&str, &str); 2] = [
 ];
 
 /// Packages that bring a service, and its name.
-const SERVICES: [(&str, &str); 2] = [("nginx-light", "nginx"), ("bind9", "named")];
+const SERVICES: [(&str, &str); 3] = [
+    ("nginx-light", "nginx"),
+    ("bind9", "named"),
+    ("vsftpd", "vsftpd"),
+];
 
 /// Where Debian asks whether a service may be started.
 const POLICY: &str = "/usr/sbin/policy-rc.d";

@@ -42,7 +42,7 @@ pub(crate) struct Program {
 }
 
 /// What the demo and the end-to-end tests start.
-static PROGRAMS: [Program; 9] = [
+static PROGRAMS: [Program; 12] = [
     program("ip", "iproute2", "namespaces, links, routes"),
     program("ethtool", "ethtool", "switching offloads off"),
     program("nginx", "nginx-light", "the reals' web servers"),
@@ -52,6 +52,9 @@ static PROGRAMS: [Program; 9] = [
     program("tshark", "tshark", "reading what was seen on the wire"),
     program("named", "bind9", "a UDP service"),
     program("dig", "bind9-dnsutils", "the UDP service's clients"),
+    program("vsftpd", "vsftpd", "the reals' FTP servers"),
+    program("lftp", "lftp", "the FTP servers' clients"),
+    program("openssl", "openssl", "the web servers' certificates"),
 ];
 
 /// What the virtual machine takes, before and after it has started.
