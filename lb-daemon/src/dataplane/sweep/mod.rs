@@ -277,7 +277,7 @@ impl Walker {
         let repairs = self.recount.differences(&before, &live, &after);
         repair(self.repair.as_fd(), &repairs)?;
         let entries_v6 = entries - entries_v4;
-        self.judge_fill(states, [entries_v4, entries_v6])?;
+        let [entries_v4, entries_v6] = self.judge_fill(states, [entries_v4, entries_v6])?;
         let longest_calls = [
             self.v4.longest_call(),
             self.v6.longest_call(),
@@ -314,21 +314,29 @@ impl Walker {
     }
 
     /// Corrects the number of entries where it has gone far astray, and lets
-    /// defences end where no packet comes that would.
-    fn judge_fill(&self, before: [TableState; 2], found: [u64; 2]) -> io::Result<()> {
-        let after = self.table_states()?;
-        let fills: Vec<Repair> = (0..2)
-            .map(|family| Repair {
-                real: family as u32,
-                active: recount::fill_difference(
-                    before[family].entries,
-                    found[family],
-                    after[family].entries,
-                ),
-                ..Repair::default()
-            })
-            .collect();
-        test_run(self.repair.as_fd(), &input(mode::FILL, &fills)).map(drop)
+    /// defences end where no packet comes that would. The numbers as they are
+    /// then: under attack a walk sees many entries twice, more than there can be.
+    fn judge_fill(&self, before: [TableState; 2], found: [u64; 2]) -> io::Result<[u64; 2]> {
+        let after = self.table_states()?.map(|state| state.entries);
+        // A connection has two entries at most.
+        let ended = [self.v4.ended(), self.v6.ended()].map(|ended| ended.saturating_mul(2));
+        let differences = [0, 1].map(|family| {
+            recount::fill_difference(
+                before[family].entries,
+                found[family],
+                ended[family],
+                after[family],
+            )
+        });
+        let fill = |(family, difference)| Repair {
+            real: family,
+            active: difference,
+            ..Repair::default()
+        };
+        let fills: Vec<Repair> = (0..).zip(differences).map(fill).collect();
+        test_run(self.repair.as_fd(), &input(mode::FILL, &fills))?;
+        let entries = |family: usize| after[family].wrapping_add(differences[family]);
+        Ok([0, 1].map(|family| recount::sane(entries(family)).into()))
     }
 
     fn end(&mut self, whose: &Whose, how: How) -> io::Result<()> {

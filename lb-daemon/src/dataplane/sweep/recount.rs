@@ -86,23 +86,26 @@ fn counts(real: &RealCounts) -> [u32; 3] {
 
 /// What is to be added to a table's number of entries, a two's complement: 0
 /// unless the walk found less than there ever were meanwhile, or more, by a
-/// share that matters.
-pub(super) fn fill_difference(before: u32, found: u64, after: u32) -> u32 {
+/// share that matters. What the walk ended may have come again, under attack,
+/// ahead of it, and been found once more: it counts as what there was too.
+pub(super) fn fill_difference(before: u32, found: u64, ended: u32, after: u32) -> u32 {
     let found = found.min(u64::from(u32::MAX)) as u32;
-    // A number that removals have made negative.
-    let sane = |entries: u32| {
-        if entries > i32::MAX as u32 {
-            0
-        } else {
-            entries
-        }
-    };
     let (low, high) = (sane(before).min(sane(after)), sane(before).max(sane(after)));
     let slack = high / 8 + 64;
-    if found > high.saturating_add(slack) || found.saturating_add(slack) < low {
+    let most = high.saturating_add(ended).saturating_add(slack);
+    if found > most || found.saturating_add(slack) < low {
         return found.wrapping_sub(after);
     }
     0
+}
+
+/// A table's number of entries, which removals may for a moment have made negative.
+pub(super) fn sane(entries: u32) -> u32 {
+    if entries > i32::MAX as u32 {
+        0
+    } else {
+        entries
+    }
 }
 
 #[cfg(test)]
@@ -160,13 +163,19 @@ mod tests {
 
     #[test]
     fn the_fill_is_corrected_where_it_is_far_off() {
-        assert_eq!(fill_difference(1000, 1000, 1000), 0);
-        assert_eq!(fill_difference(1000, 1100, 1200), 0);
-        assert_eq!(fill_difference(1000, 0, 1000), 0u32.wrapping_sub(1000));
-        assert_eq!(fill_difference(0, 5000, 10), 4990);
+        assert_eq!(fill_difference(1000, 1000, 0, 1000), 0);
+        assert_eq!(fill_difference(1000, 1100, 0, 1200), 0);
+        assert_eq!(fill_difference(1000, 0, 0, 1000), 0u32.wrapping_sub(1000));
+        assert_eq!(fill_difference(0, 5000, 0, 10), 4990);
         assert_eq!(
-            fill_difference(0u32.wrapping_sub(5), 0, 0u32.wrapping_sub(5)),
+            fill_difference(0u32.wrapping_sub(5), 0, 0, 0u32.wrapping_sub(5)),
             0
         );
+    }
+
+    #[test]
+    fn what_was_ended_and_came_again_is_found_twice() {
+        assert_eq!(fill_difference(15_892, 20_495, 5000, 15_892), 0);
+        assert_eq!(fill_difference(15_892, 20_495, 0, 15_892), 4603);
     }
 }

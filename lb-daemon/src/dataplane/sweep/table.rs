@@ -31,6 +31,8 @@ pub(super) struct Table<K, V> {
     values: Vec<MaybeUninit<V>>,
     /// Of the last walk.
     longest_call: Duration,
+    /// Likewise.
+    ended: u32,
 }
 
 impl<K: Pod, V: Pod> Table<K, V> {
@@ -40,6 +42,7 @@ impl<K: Pod, V: Pod> Table<K, V> {
             keys: vec![MaybeUninit::uninit(); BATCH],
             values: vec![MaybeUninit::uninit(); BATCH],
             longest_call: Duration::ZERO,
+            ended: 0,
         }
     }
 
@@ -49,12 +52,18 @@ impl<K: Pod, V: Pod> Table<K, V> {
         self.longest_call
     }
 
+    /// How many the last walk ended.
+    pub const fn ended(&self) -> u32 {
+        self.ended
+    }
+
     /// Ends what the iterator finds to be over. What one read has found ends after
     /// the next: between two reads the kernel remembers how many entries of a
     /// bucket it has shown, and were one of those gone by then, it would pass
     /// over another.
     pub fn walk(&mut self) -> io::Result<()> {
         self.longest_call = Duration::ZERO;
+        self.ended = 0;
         let mut chosen: Vec<(u8, Vec<K>)> = Vec::new();
         let mut found: Vec<(u8, K)> = Vec::new();
         let mut iterator = iterate(self.swept.iterator.as_fd())?;
@@ -97,14 +106,14 @@ impl<K: Pod, V: Pod> Table<K, V> {
         let (_, keys) = &mut chosen[place];
         keys.push(key);
         if keys.len() == SWEEP_BATCH {
-            end(&self.swept, mode, keys, &mut self.longest_call)?;
+            self.ended += end(&self.swept, mode, keys, &mut self.longest_call)?;
         }
         Ok(())
     }
 
     fn end_all(&mut self, chosen: &mut [(u8, Vec<K>)]) -> io::Result<()> {
         for (mode, keys) in chosen {
-            end(&self.swept, *mode, keys, &mut self.longest_call)?;
+            self.ended += end(&self.swept, *mode, keys, &mut self.longest_call)?;
         }
         Ok(())
     }
@@ -138,22 +147,22 @@ impl<K: Pod, V: Pod> Table<K, V> {
     }
 }
 
-/// Hands the collected keys to the program.
+/// Hands the collected keys to the program; how many it ended.
 fn end<K: Pod>(
     swept: &Swept,
     mode: u8,
     keys: &mut Vec<K>,
     longest_call: &mut Duration,
-) -> io::Result<()> {
+) -> io::Result<u32> {
     if keys.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let data = input(mode, keys);
     keys.clear();
     let began = thread_cpu();
-    test_run(swept.program.as_fd(), &data)?;
+    let ended = test_run(swept.program.as_fd(), &data)?;
     *longest_call = (*longest_call).max(thread_cpu() - began);
-    Ok(())
+    Ok(ended)
 }
 
 /// This thread's CPU time.
