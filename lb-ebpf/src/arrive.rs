@@ -45,7 +45,7 @@ pub fn run<F: Family>(packet: &Packet) -> u32 {
         return XDP_PASS;
     };
     if one_packet::is_reply(&flow) {
-        return without_entry(packet, &flow, entryless::REPLY);
+        return without_entry::<F>(packet, entryless::REPLY);
     }
     let Some(service) = service::find(&flow) else {
         return XDP_PASS;
@@ -75,7 +75,7 @@ pub fn run<F: Family>(packet: &Packet) -> u32 {
         if admission::is_denied(settings, client) {
             return stats::drop_packet(DropReason::Denied);
         }
-        return without_entry(packet, &flow, entryless::MIDDLE);
+        return without_entry::<F>(packet, entryless::MIDDLE);
     }
     let refusal = admission::refusal(client, service, F::NUMBER, defences, can_do_without);
     if let Some(reason) = refusal {
@@ -96,13 +96,13 @@ pub fn run<F: Family>(packet: &Packet) -> u32 {
         }
     }
     if is_stateless && scratch.policy & (policy::ONE_PACKET | policy::FRAGMENT) == 0 {
-        return without_entry(packet, &flow, entryless::BEGINNING);
+        return without_entry::<F>(packet, entryless::BEGINNING);
     }
     stage::go(packet, plan.scheduler)
 }
 
 #[inline(always)]
-fn without_entry<F: Family>(packet: &Packet, _: &Flow<F>, why: u32) -> u32 {
+fn without_entry<F: Family>(packet: &Packet, why: u32) -> u32 {
     let Some(scratch) = stage::scratch() else {
         return stats::drop_packet(DropReason::Inconsistent);
     };
