@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Part of the pin path: `<pin_dir>/v<ABI_VERSION>`.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Map names as they stand in the object file and under the pin path. The
 /// kernel keeps 15 characters.
@@ -54,6 +54,7 @@ pub mod map {
     pub const SETTINGS: &str = "SETTINGS";
     pub const DROPS: &str = "DROPS";
     pub const EVENTS: &str = "EVENTS";
+    pub const EXPIRIES: &str = "EXPIRIES";
     pub const SCRATCH: &str = "SCRATCH";
     pub const STAGES: &str = "STAGES";
 }
@@ -80,6 +81,8 @@ pub mod program {
     /// Ends a half-open connection by nat in favour of a new one.
     pub const MAKE_ROOM_V4: &str = "make_room_v4";
     pub const MAKE_ROOM_V6: &str = "make_room_v6";
+    /// Makes or renews the template of a packet that leaves no entry.
+    pub const TEMPLATE: &str = "template";
     /// Makes the connection after a scheduler's pick.
     pub const CONNECT_V4: &str = "connect_v4";
     pub const CONNECT_V6: &str = "connect_v6";
@@ -150,11 +153,12 @@ pub mod stage {
     pub const OVER_V6: u32 = 56;
     pub const MAKE_ROOM_V4: u32 = 57;
     pub const MAKE_ROOM_V6: u32 = 58;
+    pub const TEMPLATE: u32 = 59;
     /// Size of the program array.
     pub const COUNT: u32 = 64;
 
     /// Every stage but the schedulers, with its program.
-    pub const ALL: [(u32, &str); 27] = [
+    pub const ALL: [(u32, &str); 28] = [
         (DIRECTOR, program::DIRECTOR),
         (IPV6, program::IPV6),
         (CONNECT_V4, program::CONNECT_V4),
@@ -182,6 +186,7 @@ pub mod stage {
         (OVER_V6, program::OVER_V6),
         (MAKE_ROOM_V4, program::MAKE_ROOM_V4),
         (MAKE_ROOM_V6, program::MAKE_ROOM_V6),
+        (TEMPLATE, program::TEMPLATE),
     ];
 }
 

@@ -3,7 +3,7 @@
 
 /// A 16-bit integer in network byte order.
 #[repr(transparent)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Be16(u16);
 
 impl Be16 {
@@ -36,7 +36,7 @@ impl Be16 {
 
 /// A 32-bit integer, or an IPv4 address, in network byte order.
 #[repr(transparent)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Be32(u32);
 
 impl Be32 {
@@ -70,7 +70,7 @@ impl Be32 {
 /// An IPv6 address, or an IPv4 address mapped into one (`::ffff:a.b.c.d`, RFC
 /// 4291 section 2.5.5.2), as four words in network byte order.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Addr(pub [Be32; 4]);
 
 const V4_MAPPED_PREFIX: Be32 = Be32::new(0xffff);

@@ -67,6 +67,28 @@ pub struct TableState {
     pub entries: u32,
     /// [`Defence::bit`]s of those in force.
     pub defences: u32,
+    /// When the stateless mode last ended: coarse monotonic clock, ns.
+    pub stateful_since_ns: u64,
+}
+
+impl TableState {
+    /// Entries: none where removals have overtaken insertions for a moment.
+    #[inline(always)]
+    #[must_use]
+    pub const fn count(self) -> u32 {
+        count(self.entries)
+    }
+}
+
+/// [`TableState::count`] of [`TableState::entries`].
+#[inline(always)]
+#[must_use]
+pub const fn count(entries: u32) -> u32 {
+    if entries > i32::MAX as u32 {
+        0
+    } else {
+        entries
+    }
 }
 
 /// The defences in force at so many entries.
@@ -85,7 +107,7 @@ pub fn in_force(marks: &Marks, entries: u32, before: u32) -> u32 {
     defences
 }
 
-const _: () = assert!(size_of::<TableState>() == 8);
+const _: () = assert!(size_of::<TableState>() == 16);
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use crate::addr::{Addr, Be16, Be32};
 
 /// Key of `CONNECTIONS_V4`, 16 bytes, no implicit padding.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowKeyV4 {
     pub source: Be32,
     pub destination: Be32,
@@ -19,7 +19,7 @@ pub struct FlowKeyV4 {
 
 /// Key of `CONNECTIONS_V6`, 40 bytes, no implicit padding.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowKeyV6 {
     pub source: Addr,
     pub destination: Addr,

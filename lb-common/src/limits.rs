@@ -9,11 +9,20 @@ pub const MAX_WEIGHT: u32 = 65_535;
 /// Port ranges of one destination's firewall marks.
 pub const MARK_RANGES: usize = 32;
 
-/// Entries that a walk meets before it lets its reader go, a power of two, and
-/// how many bytes of nothing it writes for that: as much as is read at a time,
-/// and a multiple of both families' [`crate::sweep::Found`].
-pub const WALK_STRIDE: u64 = 4096;
+/// How long a walk goes on before it lets its reader go, and how many bytes of
+/// nothing it writes for that: as much as is read at a time, and a multiple of
+/// both families' [`crate::sweep::Found`].
+pub const WALK_STRETCH_NS: u64 = 1_000_000;
 pub const WALK_PAUSE_BYTES: usize = 4128;
+
+/// What is over sooner is announced to the daemon, in the ring buffer `EXPIRIES`
+/// of so many bytes: a walk may come too late for it.
+pub const SHORT_TIMEOUT_S: u32 = 30;
+pub const EXPIRIES_BYTES: u32 = 1 << 20;
+
+/// How long after the stateless mode packets in the middle of a connection are
+/// still adopted where there is no entry: an honest client's next one.
+pub const STATELESS_ECHO_S: u32 = 120;
 
 /// How old a half-open entry is at least that the defence `drop_entry` ends.
 pub const HALF_OPEN_REST_S: u32 = 1;

@@ -4,7 +4,7 @@ use crate::{addr::Addr, flow::mix};
 
 /// Key of `TEMPLATES`, 24 bytes.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TemplateKey {
     /// The client's address under the prefix.
     pub client: Addr,

@@ -16,20 +16,31 @@ pub struct Header {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pace {
-    /// Entries that walks have met.
-    pub entries: u64,
     /// The time, of a few entries ago: monotonic clock, ns.
     pub now_ns: u64,
+    /// When the reader was let go last.
+    pub paused_ns: u64,
+    /// What will be over by then is written too; the daemon's.
+    pub until_ns: u64,
 }
 
-/// What a walk writes of an entry that is to end. All of it 0: nothing.
+/// An entry that is to end: what a walk writes, all of it 0 for nothing; and
+/// what the ring buffer [`crate::abi::map::EXPIRIES`] has of what is over in less
+/// than [`crate::limits::SHORT_TIMEOUT_S`]. The length
+/// tells the family.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Found<K> {
     pub key: K,
     /// [`mode`].
     pub mode: u8,
-    pub pad: [u8; 7],
+    pub pad: [u8; 3],
+    /// When, from now: ms.
+    pub after_ms: u32,
+}
+
+impl<K> Found<K> {
+    pub const BYTES: usize = size_of::<Self>();
 }
 
 /// Values of [`Header::mode`] and [`Found::mode`].

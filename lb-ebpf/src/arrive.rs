@@ -69,7 +69,8 @@ pub fn run<F: Family>(packet: &Packet) -> u32 {
     let is_stateless = can_do_without && defences & Defence::Stateless.bit() != 0;
     let client = flow.key.source().address;
     if part == Part::Middle {
-        let Some(settings) = SETTINGS.get(0).filter(|_| is_stateless) else {
+        let is_adopted = is_stateless || (can_do_without && fill::was_stateless(F::NUMBER));
+        let Some(settings) = SETTINGS.get(0).filter(|_| is_adopted) else {
             return XDP_PASS;
         };
         if admission::is_denied(settings, client) {
@@ -88,9 +89,11 @@ pub fn run<F: Family>(packet: &Packet) -> u32 {
     if flow.part == Fragmented::First {
         scratch.policy |= policy::FRAGMENT;
     }
+    scratch.joining.is_under = 0;
     if policy.flags & policy::PERSISTENT != 0 {
-        let key = persistence::key(service, policy.prefix, client, F::NUMBER);
-        if let Some(real) = persistence::real(&key) {
+        scratch.joining.key = persistence::key(service, policy.prefix, client, F::NUMBER);
+        scratch.joining.timeout_s = policy.persistence_s;
+        if let Some(real) = persistence::real(&scratch.joining.key) {
             scratch.real = real;
             return picked(packet, F::NUMBER, scratch.policy);
         }
@@ -121,9 +124,8 @@ pub fn picked(packet: &Packet, family: u8, policy_flags: u32) -> u32 {
     if !is_one_packet {
         return stage::go(packet, stages::CONNECT_V4 + family);
     }
-    let Some(scratch) = stage::scratch() else {
-        return stats::drop_packet(DropReason::Inconsistent);
-    };
-    scratch.entryless = entryless::ONE_PACKET;
-    stage::go(packet, stages::STATELESS_V4 + family)
+    if policy_flags & policy::PERSISTENT != 0 {
+        return stage::go(packet, stages::TEMPLATE);
+    }
+    one_packet::go(packet, family)
 }

@@ -15,6 +15,7 @@ use lb_common::{
     parse::{self, Flow, Part},
     prefix,
     real::{RealServer, TunnelKind, flag},
+    service::policy,
     transition::{next_number, table},
     verdict::DropReason,
     wire::protocol,
@@ -102,7 +103,10 @@ fn connect<F: Family>(packet: &Packet) -> Result<(), DropReason> {
     let scratch = stage::scratch().ok_or(inconsistent)?;
     let datagram = F::datagram(packet, packet.network()).ok_or(inconsistent)?;
     let flow = parse::flow(packet, &datagram).ok_or(inconsistent)?;
-    join(&flow, scratch);
+    // The template may have another real.
+    if scratch.policy & policy::PERSISTENT != 0 {
+        apart(persistence::join_made, &mut 0);
+    }
     let real = REALS.get(scratch.real).ok_or(inconsistent)?;
     begin(&mut scratch.forward, &flow, real, scratch.real);
     if scratch.joining.is_under != 0 {
@@ -118,19 +122,6 @@ fn connect<F: Family>(packet: &Packet) -> Result<(), DropReason> {
         apart(persistence::leave_made, &mut 0);
     }
     made.map(drop)
-}
-
-/// Puts what is being made under the client's template, where the service is
-/// persistent; the template may have another real.
-#[inline(always)]
-fn join<F: Family>(flow: &Flow<F>, scratch: &mut Scratch) {
-    scratch.joining.is_under = 0;
-    if let Some(policy) = persistence::policy(scratch.service) {
-        let client = flow.key.source().address;
-        scratch.joining.key = persistence::key(scratch.service, policy.prefix, client, F::NUMBER);
-        scratch.joining.timeout_s = policy.persistence_s;
-        apart(persistence::join_made, &mut 0);
-    }
 }
 
 /// Inserts the connection's entries. False: there is one already.

@@ -2,11 +2,12 @@
 
 use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use lb_common::{
-    abi::settings_flag,
+    abi::{Settings, settings_flag},
     connection::{Connection, ForwardingMethod, Standing, direction, mark},
     connection_state::{ConnectionState, is_active_number},
     defence::Defence,
     flow::FlowKey as _,
+    limits::SHORT_TIMEOUT_S,
     parse::{self, Flow},
     tcp_state::flag,
     transition::{next_number, table},
@@ -15,7 +16,7 @@ use lb_common::{
 };
 
 use crate::{
-    arrive,
+    arrive, expiry,
     family::Family,
     fill, load,
     maps::SETTINGS,
@@ -185,14 +186,15 @@ pub fn see<F: Family>(entry: *mut Connection, flow: &Flow<F>) {
     // SAFETY: map values stay writable while the program runs; plain counters
     // of one flow race only when the NIC spreads it over CPUs, and then lose
     // a count.
-    let (real, entry_direction) = unsafe {
+    let (real, entry_direction, is_first) = unsafe {
+        let packets = (*entry).packets.wrapping_add(1);
         (*entry).last_seen_ns = now_ns();
-        (*entry).packets = (*entry).packets.wrapping_add(1);
+        (*entry).packets = packets;
         (*entry).bytes += u64::from(flow.length);
-        ((*entry).real, (*entry).direction)
+        ((*entry).real, (*entry).direction, packets == 1)
     };
     stats::count_packet(real, entry_direction, flow.length);
-    if flow.key.protocol() != protocol::UDP {
+    if flow.key.protocol() != protocol::UDP || is_first {
         move_state(entry, flow);
     }
 }
@@ -219,7 +221,8 @@ fn swap(entry: *mut Connection, old: Standing, state: u32) -> bool {
     unsafe { compare_and_swap_u64(standing(entry), old.0, old.with_state(state).0) }
 }
 
-/// Moves the state of a TCP connection or SCTP association. The forward
+/// Moves the state of a TCP connection or SCTP association, and announces one
+/// that may be over soon, as UDP's with its first packet. The forward
 /// entry's state is the connection's; the reverse entry keeps a copy so that it
 /// need not look further while nothing can change.
 #[inline(always)]
@@ -237,8 +240,10 @@ fn move_state<F: Family>(entry: *mut Connection, flow: &Flow<F>) {
         entry,
         key: flow.key,
         segment: flow.segment,
+        timeout_s: SHORT_TIMEOUT_S,
     };
     verifier::apart(move_by::<F>, &mut segment);
+    expiry::announce(&segment.key, segment.timeout_s, 0);
 }
 
 /// A segment of the connection with this entry.
@@ -246,12 +251,15 @@ struct Segment<F: Family> {
     entry: *mut Connection,
     key: F::Key,
     segment: u8,
+    /// Afterwards that of a state that has just begun; before, one that is not
+    /// announced.
+    timeout_s: u32,
 }
 
 /// The move itself.
 extern "C" fn move_by<F: Family>(_: u32, segment: *mut Segment<F>) -> i64 {
     // SAFETY: `apart` passes on what `move_state` gave it.
-    let segment = unsafe { &*segment };
+    let segment = unsafe { &mut *segment };
     let entry = segment.entry;
     // SAFETY: map values stay readable while the program runs.
     let connection = unsafe { &*entry };
@@ -260,6 +268,9 @@ extern "C" fn move_by<F: Family>(_: u32, segment: *mut Segment<F>) -> i64 {
     if connection.owner != segment.key.tag() {
         return 0;
     }
+    let Some(Settings { timeouts_s, .. }) = SETTINGS.get(0) else {
+        return 0;
+    };
     let is_secure = fill::in_force(F::NUMBER, Defence::SecureTcp);
     let table = table(protocol, connection.half(), is_secure);
     let is_nat = connection.method == ForwardingMethod::Nat as u8;
@@ -274,11 +285,11 @@ extern "C" fn move_by<F: Family>(_: u32, segment: *mut Segment<F>) -> i64 {
     } else {
         entry
     };
-    let mut state = mark::CLAIMED;
+    let (mut state, mut number) = (mark::CLAIMED, mark::CLAIMED);
     for _ in 0..SWAP_TRIES {
         // SAFETY: `owner` is an entry.
         let old = unsafe { read_standing(owner) };
-        let number = old.state() & ConnectionState::MASK;
+        number = old.state() & ConnectionState::MASK;
         // Nothing but its deletion moves these.
         if old.state() == mark::CLAIMED || number == CUT {
             return 0;
@@ -306,6 +317,10 @@ extern "C" fn move_by<F: Family>(_: u32, segment: *mut Segment<F>) -> i64 {
         && state != mark::CLAIMED
     {
         write_copy(copy, state);
+    }
+    // With its first packet it is in a state that it came to before.
+    if number != state || connection.packets <= 1 {
+        segment.timeout_s = timeouts_s[(state & ConnectionState::MASK) as usize];
     }
     0
 }

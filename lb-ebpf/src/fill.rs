@@ -1,9 +1,14 @@
 //! How full the connection tables are, and which defences that calls for.
 
-use lb_common::defence::{self, Defence, TableState};
+use lb_common::{
+    connection::is_idle,
+    defence::{self, Defence, TableState},
+    limits::STATELESS_ECHO_S,
+};
 
 use crate::{
     maps::{SETTINGS, TABLE_STATES},
+    stage::now_ns,
     verifier::{self, add_u32},
 };
 
@@ -56,16 +61,23 @@ pub fn judge(family: u8) -> u32 {
     unsafe {
         let before = verifier::load(&raw const (*state).defences);
         let entries = verifier::load(&raw const (*state).entries);
-        // Removals that overtake insertions.
-        let entries = if entries > i32::MAX as u32 {
-            0
-        } else {
-            entries
-        };
-        let defences = defence::in_force(&settings.marks, entries, before);
+        let defences = defence::in_force(&settings.marks, defence::count(entries), before);
         if defences != before {
+            if before & !defences & Defence::Stateless.bit() != 0 {
+                (*state).stateful_since_ns = now_ns();
+            }
             (*state).defences = defences;
         }
         defences
     }
+}
+
+/// Whether connections of a moment ago may be without an entry.
+#[inline(always)]
+pub fn was_stateless(family: u8) -> bool {
+    // SAFETY: a map value, aligned.
+    state(family).is_some_and(|state| unsafe {
+        let since_ns = verifier::load(&raw const (*state).stateful_since_ns);
+        since_ns != 0 && !is_idle(now_ns(), since_ns, STATELESS_ECHO_S)
+    })
 }

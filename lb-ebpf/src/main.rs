@@ -23,6 +23,7 @@ mod admission;
 mod arrive;
 mod connect;
 mod connection;
+mod expiry;
 mod family;
 mod fill;
 mod follow;
@@ -186,6 +187,11 @@ pub fn make_room_v4(context: XdpContext) -> u32 {
 #[xdp(frags)]
 pub fn make_room_v6(context: XdpContext) -> u32 {
     half_open::make_room::<V6>(&Packet::new(context))
+}
+
+#[xdp(frags)]
+pub fn template(context: XdpContext) -> u32 {
+    one_packet::under_template(&Packet::new(context))
 }
 
 #[xdp(frags)]

@@ -15,7 +15,9 @@ use lb_common::{
     firewall_mark::{MarkKey, MarkPorts},
     flow::{FlowKeyV4, FlowKeyV6},
     fragment::{FragmentKey, FragmentVerdict},
-    limits::{ACCESS_PREFIXES, FRAGMENTED_DATAGRAMS, LIMITED_SOURCES, WALK_PAUSE_BYTES},
+    limits::{
+        ACCESS_PREFIXES, EXPIRIES_BYTES, FRAGMENTED_DATAGRAMS, LIMITED_SOURCES, WALK_PAUSE_BYTES,
+    },
     persistence::{Template, TemplateKey},
     real::{Egress, Live, NextHop, Pool, RealCounts, RealServer},
     service::{AddressKey, Plan, Policy, ReplyEnd, ServiceKey},
@@ -155,6 +157,10 @@ pub static DROPS: PerCpuArray<u64> = PerCpuArray::pinned(DROP_SLOTS, 0);
 /// Requests to the daemon.
 #[map]
 pub static EVENTS: RingBuf = RingBuf::pinned(EVENTS_BYTES, 0);
+
+/// Connections that are over before the next walk, unless a packet comes.
+#[map]
+pub static EXPIRIES: RingBuf = RingBuf::pinned(EXPIRIES_BYTES, 0);
 
 /// What a stage hands to the next one.
 #[map]

@@ -1,11 +1,39 @@
-//! One-packet scheduling under nat: no entry leads a reply back, so it is known
-//! by the real that it comes from.
+//! One-packet scheduling: a datagram that has its real goes there without an
+//! entry. Under nat none leads a reply back, so it is known by the real that it
+//! comes from.
 
 use lb_common::{
-    abi::settings_flag, flow::FlowKey as _, parse::Flow, service::ReplyEnd, wire::protocol,
+    abi::{entryless, settings_flag, stage as stages},
+    flow::FlowKey as _,
+    parse::Flow,
+    service::ReplyEnd,
+    verdict::DropReason,
+    wire::protocol,
 };
 
-use crate::{family::Family, maps::ONE_PACKET_REALS, service};
+use crate::{
+    family::Family, maps::ONE_PACKET_REALS, packet::Packet, persistence, service, stage, stats,
+};
+
+/// On with the real in the scratch.
+#[inline(always)]
+pub fn go(packet: &Packet, family: u32) -> u32 {
+    let Some(scratch) = stage::scratch() else {
+        return stats::drop_packet(DropReason::Inconsistent);
+    };
+    scratch.entryless = entryless::ONE_PACKET;
+    stage::go(packet, stages::STATELESS_V4 + (family & 1))
+}
+
+/// The stage for persistent clients: the template is made or renewed first.
+#[inline(always)]
+pub fn under_template(packet: &Packet) -> u32 {
+    let Some(scratch) = stage::scratch() else {
+        return stats::drop_packet(DropReason::Inconsistent);
+    };
+    persistence::renew(scratch);
+    go(packet, u32::from(scratch.family))
+}
 
 /// Where the reply is to come from, if the packet is one.
 #[inline(always)]

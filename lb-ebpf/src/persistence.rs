@@ -2,6 +2,7 @@
 //! real of its first. Looked at for new connections only.
 
 use lb_common::{
+    abi::Scratch,
     addr::Addr,
     connection::Connection,
     flow::FlowKey as _,
@@ -12,6 +13,7 @@ use lb_common::{
 };
 
 use crate::{
+    expiry,
     family::Family,
     load,
     maps::{POLICIES, REALS, TEMPLATES},
@@ -95,11 +97,21 @@ pub extern "C" fn join_made(_: u32, _: *mut u32) -> i64 {
         return 0;
     };
     let joining = &mut scratch.joining;
-    if let Some(real) = join(&joining.key, scratch.real, joining.timeout_s) {
+    if let Some(real) = join::<1>(&joining.key, scratch.real, joining.timeout_s) {
         scratch.real = real;
         joining.is_under = 1;
     }
     0
+}
+
+/// The template of a packet that leaves no connection is made or renewed; the
+/// packet goes to its real.
+#[inline(always)]
+pub fn renew(scratch: &mut Scratch) {
+    let joining = &scratch.joining;
+    if let Some(real) = join::<0>(&joining.key, scratch.real, joining.timeout_s) {
+        scratch.real = real;
+    }
 }
 
 /// The connection that was being made did not come to be.
@@ -110,22 +122,25 @@ pub extern "C" fn leave_made(_: u32, _: *mut u32) -> i64 {
     0
 }
 
-/// Puts a new connection under its template, which is made where there is
-/// none: the real that it is to go to, by the template if that has another
-/// one than `picked`. Nothing where no template could be had; the connection
-/// is then under none.
+/// Puts so many new connections, 1 or 0, under a template, which is made where
+/// there is none: the real that it is to go to, by the template if that has
+/// another one than `picked`. Nothing where no template could be had; the
+/// connection is then under none.
 #[inline(always)]
-fn join(key: &TemplateKey, picked: u32, timeout_s: u32) -> Option<u32> {
+fn join<const CONNECTIONS: u32>(key: &TemplateKey, picked: u32, timeout_s: u32) -> Option<u32> {
     let fresh = Template {
         last_seen_ns: now_ns(),
         real: picked,
-        connections: 1,
+        connections: CONNECTIONS,
         timeout_s,
         pad: 0,
     };
     let Some(template) = TEMPLATES.get_ptr_mut(key) else {
         TEMPLATES.insert(key, fresh, NO_EXIST).ok()?;
         load::put_template(picked);
+        if CONNECTIONS == 0 {
+            expiry::announce(key, timeout_s, 0);
+        }
         return Some(picked);
     };
     // SAFETY: map values stay writable while the program runs.
@@ -140,8 +155,8 @@ fn join(key: &TemplateKey, picked: u32, timeout_s: u32) -> Option<u32> {
         }
         let is_kept = is_good(old.real(), key.service);
         let real = if is_kept { old.real() } else { picked };
-        let new = Hold::new(real, old.connections().wrapping_add(1));
-        if swap(template, old, new) {
+        let new = Hold::new(real, old.connections().wrapping_add(CONNECTIONS));
+        if new == old || swap(template, old, new) {
             if real != old.real() {
                 load::take_template(old.real());
                 load::put_template(real);
@@ -166,7 +181,12 @@ pub fn leave(key: &TemplateKey) {
         if old.is_claimed() || old.connections() == 0 {
             return;
         }
-        if swap(template, old, Hold::new(old.real(), old.connections() - 1)) {
+        let connections = old.connections() - 1;
+        if swap(template, old, Hold::new(old.real(), connections)) {
+            if connections == 0 {
+                // SAFETY: as above.
+                expiry::announce(key, unsafe { (*template).timeout_s }, 0);
+            }
             return;
         }
     }
@@ -188,6 +208,9 @@ pub fn end(key: &TemplateKey, now: u64, in_any_case: bool) -> bool {
     let is_void = !is_good(old.real(), key.service);
     let is_idle = old.connections() == 0 && lb_common::connection::is_idle(now, seen, timeout);
     if !(in_any_case || is_void || is_idle) {
+        if old.connections() == 0 {
+            expiry::announce(key, timeout, now.saturating_sub(seen));
+        }
         return false;
     }
     if !swap(template, old, Hold::new(old.real(), Hold::CLAIMED)) {

@@ -7,15 +7,17 @@ use lb_common::{
     addr::Addr,
     connection::{Connection, ForwardingMethod, direction},
     connection_state::ConnectionState,
+    defence::Defence,
     flow::FlowKey as _,
     parse::{self, Flow},
     scheduler::maglev,
+    tcp_state::flag,
     verdict::{DropReason, STATELESS_SLOT},
     wire::protocol,
 };
 
 use crate::{
-    connect,
+    connect, expiry,
     family::Family,
     fill, forward,
     maps::{PLAN_WORDS, REALS, SETTINGS},
@@ -84,11 +86,21 @@ fn by_hash<F: Family>(flow: &Flow<F>, scratch: &Scratch) -> Option<u32> {
 }
 
 /// A client who answers has a connection: its entry is half-open until its next
-/// packet. Without room the next packet goes the same way.
+/// packet. Without room the next packet goes the same way, and so does one that
+/// is closing: what it left would look established for long.
 #[inline(always)]
 fn adopt<F: Family>(flow: &Flow<F>, entry: &mut Connection) {
-    let most = SETTINGS.get(0).map_or(0, |settings| settings.most_entries);
-    if fill::entries(F::NUMBER) >= most {
+    let Some(settings) = SETTINGS.get(0) else {
+        return;
+    };
+    // When the mode is over, entries for whoever sends on must not bring it back.
+    let most = if fill::in_force(F::NUMBER, Defence::Stateless) {
+        settings.most_entries
+    } else {
+        settings.marks[Defence::Stateless as usize].off
+    };
+    let is_closing = flow.key.protocol() == protocol::TCP && flow.segment & flag::FIN != 0;
+    if is_closing || fill::entries(F::NUMBER) >= most {
         return;
     }
     entry.state = match flow.key.protocol() {
@@ -98,7 +110,10 @@ fn adopt<F: Family>(flow: &Flow<F>, entry: &mut Connection) {
     };
     entry.packets = 1;
     entry.bytes = u64::from(flow.length);
-    let _ = connect::insert(flow, entry);
+    if connect::insert(flow, entry) == Ok(true) {
+        let state = entry.state & ConnectionState::MASK;
+        expiry::announce(&flow.key, settings.timeouts_s[state as usize], 0);
+    }
 }
 
 /// A real's datagram to a client, by nat.

@@ -24,6 +24,7 @@ use lb_common::{
 
 use crate::{
     connection::{cut, doom, remove},
+    expiry,
     family::Family,
     fill, load,
     maps::SETTINGS,
@@ -141,7 +142,8 @@ extern "C" fn repair_one(index: u32, round: *mut Round) -> i64 {
     0
 }
 
-/// Does to the connection with this entry what the mode says.
+/// Does to the connection with this entry what the mode says. An idle
+/// connection may be named by its reverse entry too.
 #[inline(always)]
 fn end<F: Family>(key: &F::Key, how: u8, now: u64) -> bool {
     let Some(entry) = F::connections().get_ptr_mut(key) else {
@@ -154,22 +156,31 @@ fn end<F: Family>(key: &F::Key, how: u8, now: u64) -> bool {
     } else {
         None
     };
+    let (mut key, mut entry, mut connection) = (*key, entry, connection);
+    // SAFETY: as above.
+    let mut partner = partner.map(|partner| (partner, unsafe { &*partner }));
     if connection.direction == direction::REVERSE {
+        let forward = connection.partner_key::<F::Key>(key.protocol());
         // It goes with its forward entry, unless that is gone, or has another
         // reverse entry.
-        // SAFETY: as above.
-        let is_orphan = partner.is_none_or(|partner| unsafe {
-            (*partner).direction == direction::FORWARD
-                && (*partner).partner_key::<F::Key>(key.protocol()) != *key
-        });
-        if connection.owner == key.tag()
-            && is_orphan
-            && (how == mode::ALL || idle(connection, connection, connection.state, now))
-        {
-            delete::<F>(key);
+        let Some((owner, owning)) = partner.filter(|(_, owning)| {
+            owning.direction != direction::FORWARD
+                || owning.partner_key::<F::Key>(key.protocol()) == key
+        }) else {
+            if connection.owner == key.tag()
+                && (how == mode::ALL || idle(connection, connection, connection.state, now))
+            {
+                delete::<F>(&key);
+            }
+            return false;
+        };
+        if how != mode::IDLE || owning.direction != direction::FORWARD {
+            return false;
         }
-        return false;
+        partner = Some((entry, connection));
+        (key, entry, connection) = (forward, owner, owning);
     }
+    let key = &key;
     // A claim lasts for the nanoseconds of a deletion; one that has stood for
     // seconds is left over from a race, and would never end.
     if connection.state == mark::CLAIMED {
@@ -183,14 +194,34 @@ fn end<F: Family>(key: &F::Key, how: u8, now: u64) -> bool {
         mode::DOOM => return doom(entry),
         _ => {}
     }
-    // SAFETY: as above.
-    let partner = partner.map_or(connection, |partner| unsafe { &*partner });
+    let partner = partner.map_or(connection, |(_, partner)| partner);
     let may_go = |state| match how {
         mode::ALL => true,
         mode::HALF_OPEN => is_half_open_number(state),
         _ => idle(connection, partner, state, now),
     };
-    may_go(connection.state & ConnectionState::MASK) && remove::<F>(key, entry, may_go)
+    if !may_go(connection.state & ConnectionState::MASK) {
+        if how == mode::IDLE {
+            announce(key, connection, partner, now);
+        }
+        return false;
+    }
+    remove::<F>(key, entry, may_go)
+}
+
+/// Has the daemon look again when the connection's time is over, if that is
+/// soon.
+#[inline(always)]
+fn announce<K: Copy + 'static>(key: &K, connection: &Connection, partner: &Connection, now: u64) {
+    let Some(settings) = SETTINGS.get(0) else {
+        return;
+    };
+    let used_ns = connection.last_seen_ns.max(partner.last_seen_ns);
+    expiry::announce(
+        key,
+        settings.timeouts_s[(connection.state & ConnectionState::MASK) as usize],
+        now.saturating_sub(used_ns),
+    );
 }
 
 /// Deletes an entry that no counts know of.

@@ -16,7 +16,7 @@ use lb_common::{
     connection::{Connection, direction, is_idle, mark},
     connection_state::{ConnectionState, is_active_number, is_half_open_number},
     defence::Defence,
-    limits::{HALF_OPEN_REST_S, WALK_STRIDE},
+    limits::{HALF_OPEN_REST_S, WALK_STRETCH_NS},
     persistence::{Hold, Template, TemplateKey},
     real::Live,
     sweep::{Found, Pace, mode},
@@ -29,8 +29,10 @@ use crate::{
     persistence,
 };
 
-/// Entries that a walk meets between two looks at the clock, a power of two.
+/// Entries that a walk meets between two looks at the clock, a power of two,
+/// where there are so many that they lie close together. Few may be far apart.
 const CLOCK_STRIDE: u64 = 64;
+const MANY: u32 = 65_536;
 
 /// What an iterator over a hash map is called with: `struct
 /// bpf_iter__bpf_map_elem` of kernel/bpf/map_iter.c.
@@ -75,26 +77,37 @@ impl Element {
         unsafe { bpf_seq_write((*self.meta).seq, value.cast(), size_of::<T>() as u32) };
     }
 
-    /// Lets the reader go from time to time; the time.
+    /// Lets the reader go from time to time; where the walk stands.
     #[inline(always)]
-    fn pace(&self) -> u64 {
+    fn pace(&self, entries: u32) -> Pace {
         let (Some(pace), Some(pause)) = (PACE.get_ptr_mut(0), PAUSE.get_ptr(0)) else {
-            return 0;
+            return Pace::default();
         };
         // SAFETY: one walk at a time.
         let pace: &mut Pace = unsafe { &mut *pace };
-        pace.entries = pace.entries.wrapping_add(1);
         // SAFETY: the kernel's.
         let number = unsafe { (*self.meta).seq_num };
-        if number & (CLOCK_STRIDE - 1) == 0 {
+        if entries < MANY || number & (CLOCK_STRIDE - 1) == 0 {
             // SAFETY: a helper without arguments. Iterators may not ask for the
             // coarse clock, which follows this one.
             pace.now_ns = unsafe { bpf_ktime_get_ns() };
+            if pace.now_ns.wrapping_sub(pace.paused_ns) > WALK_STRETCH_NS {
+                pace.paused_ns = pace.now_ns;
+                self.write(pause);
+            }
         }
-        if pace.entries & (WALK_STRIDE - 1) == 0 {
-            self.write(pause);
-        }
-        pace.now_ns
+        *pace
+    }
+
+    #[inline(always)]
+    fn write_found<K>(&self, key: K, ending: Ending) {
+        let found = Found {
+            key,
+            mode: ending.mode,
+            pad: [0; 3],
+            after_ms: ending.after_ms,
+        };
+        self.write(&raw const found);
     }
 }
 
@@ -111,16 +124,38 @@ pub unsafe fn connection<F: Family>(element: *const Element) -> i32 {
         return 0;
     };
     note(entry);
-    let mode = judge::<F>(entry, element.pace());
-    if mode != mode::NOTHING {
-        let found = Found {
-            key,
-            mode,
-            pad: [0; 7],
-        };
-        element.write(&raw const found);
+    if let Some(ending) = judge::<F>(entry, &element.pace(fill::entries(F::NUMBER))) {
+        element.write_found(key, ending);
     }
     0
+}
+
+/// How and when an entry is to end.
+#[derive(Clone, Copy)]
+struct Ending {
+    mode: u8,
+    after_ms: u32,
+}
+
+impl Ending {
+    /// Of what has this timeout and was last used then: nothing where the next
+    /// walk comes in time.
+    #[inline(always)]
+    fn of_idle(last_seen_ns: u64, timeout_s: u32, pace: &Pace) -> Option<Self> {
+        let over_ns = last_seen_ns.wrapping_add(u64::from(timeout_s) * 1_000_000_000);
+        if over_ns <= pace.now_ns {
+            return Some(Self::now(mode::IDLE));
+        }
+        (over_ns <= pace.until_ns).then(|| Self {
+            mode: mode::IDLE,
+            after_ms: ((over_ns - pace.now_ns) / 1_000_000) as u32 + 1,
+        })
+    }
+
+    #[inline(always)]
+    const fn now(mode: u8) -> Self {
+        Self { mode, after_ms: 0 }
+    }
 }
 
 /// Counts the entry for its real.
@@ -149,30 +184,28 @@ fn note(entry: &Connection) {
 /// How the entry is to end, if it is. A reverse entry too: the sweep ends it
 /// when its forward entry is gone.
 #[inline(always)]
-fn judge<F: Family>(entry: &Connection, now: u64) -> u8 {
-    let Some(settings) = SETTINGS.get(0) else {
-        return mode::NOTHING;
-    };
+fn judge<F: Family>(entry: &Connection, pace: &Pace) -> Option<Ending> {
+    let settings = SETTINGS.get(0)?;
     let number = entry.state & ConnectionState::MASK;
-    if is_idle(
-        now,
-        entry.last_seen_ns,
-        settings.timeouts_s[number as usize],
-    ) {
-        return mode::IDLE;
+    let is_forward = entry.direction == direction::FORWARD;
+    let timeout_s = settings.timeouts_s[number as usize];
+    let ending = Ending::of_idle(entry.last_seen_ns, timeout_s, pace);
+    if ending.is_some_and(|ending| ending.after_ms == 0) {
+        return ending;
     }
     // A client who answers has answered by then.
     let is_late = is_half_open_number(number)
-        && entry.direction == direction::FORWARD
-        && is_idle(now, entry.last_seen_ns, HALF_OPEN_REST_S);
+        && is_forward
+        && is_idle(pace.now_ns, entry.last_seen_ns, HALF_OPEN_REST_S);
     if is_late
         && fill::in_force(F::NUMBER, Defence::DropEntry)
         // SAFETY: a helper without arguments.
         && unsafe { aya_ebpf::helpers::bpf_get_prandom_u32() } & 1 == 0
     {
-        return mode::HALF_OPEN;
+        return Some(Ending::now(mode::HALF_OPEN));
     }
-    mode::NOTHING
+    // The forward entry will be there then.
+    ending.filter(|_| is_forward)
 }
 
 /// One persistence template.
@@ -195,16 +228,16 @@ pub unsafe fn template(element: *const Element) -> i32 {
             live.persistent = live.persistent.wrapping_add(1);
         }
     }
-    let now = element.pace();
-    let is_idle =
-        template.connections == 0 && is_idle(now, template.last_seen_ns, template.timeout_s);
-    if is_idle || !persistence::is_good(template.real, key.service) {
-        let found = Found {
-            key,
-            mode: mode::IDLE,
-            pad: [0; 7],
-        };
-        element.write(&raw const found);
+    let pace = element.pace(0);
+    let ending = if !persistence::is_good(template.real, key.service) {
+        Some(Ending::now(mode::IDLE))
+    } else if template.connections == 0 {
+        Ending::of_idle(template.last_seen_ns, template.timeout_s, &pace)
+    } else {
+        None
+    };
+    if let Some(ending) = ending {
+        element.write_found(key, ending);
     }
     0
 }

@@ -1,22 +1,24 @@
 //! What a million connections cost while nothing happens: their memory, and the
 //! sweep's walk over them.
 
-use std::{fs, os::fd::AsRawFd as _, time::Duration};
+use std::{
+    fs,
+    os::fd::AsRawFd as _,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use lb_daemon::dataplane::sweep::{Sweeper, Walked};
 
-/// Walks that are measured, after a first one.
+/// Walks that are measured, after two others.
 const WALKS: u32 = 3;
-/// From the start of one walk to the start of the next.
-const PERIOD: Duration = Duration::from_millis(4500);
 
 pub(crate) struct Walk {
     pub entries: u64,
-    /// CPU time of one walk, user and system.
+    /// CPU time of the sweep from the start of one walk to that of the next, user
+    /// and system.
     pub cpu: Duration,
-    /// Of one CPU.
-    pub share: f64,
+    pub period: Duration,
     pub longest_call: Duration,
     /// Of the table with room for so many, by the kernel's own account.
     pub table_bytes: u64,
@@ -29,8 +31,10 @@ pub(crate) fn measure(walked: Walked, table_entries: u32) -> Result<Walk> {
     let (sender, mut reports) = tokio::sync::mpsc::channel(1);
     let _sweeper = Sweeper::start(walked, sender)?;
     let mut next = || reports.blocking_recv().context("the sweep has ended");
+    // The first one's cost says when the third one comes.
     next()?;
-    let before = thread_cpu("sweep")?;
+    next()?;
+    let (before, began) = (thread_cpu("sweep")?, Instant::now());
     let mut longest_call = Duration::ZERO;
     let mut entries = 0;
     for _ in 0..WALKS {
@@ -42,7 +46,7 @@ pub(crate) fn measure(walked: Walked, table_entries: u32) -> Result<Walk> {
     Ok(Walk {
         entries,
         cpu,
-        share: cpu.as_secs_f64() / PERIOD.as_secs_f64(),
+        period: began.elapsed() / WALKS,
         longest_call,
         table_bytes,
         table_entries,
@@ -91,8 +95,8 @@ impl Walk {
             "sweep                  {:>9.1} ms of CPU for {} entries, every {:.1} s: {:.2} % of one CPU",
             self.cpu.as_secs_f64() * 1e3,
             self.entries,
-            PERIOD.as_secs_f64(),
-            self.share * 100.0
+            self.period.as_secs_f64(),
+            self.cpu.as_secs_f64() / self.period.as_secs_f64() * 100.0
         );
         println!(
             "longest call           {:>9.2} ms",

@@ -39,6 +39,7 @@ mod counters;
 mod cutting;
 mod direct;
 mod eligible;
+mod expiry;
 mod extension_headers;
 mod firewall_marks;
 mod fragments;

@@ -3,6 +3,7 @@
 
 use lb_daemon::config::model::{
     ForwardingMethod::{self, Dr, Nat, Tun},
+    Persistence,
     Scheduler::Rr,
     Service,
 };
@@ -16,7 +17,7 @@ use crate::{
     wires::with_wires,
     world::{
         CLIENT, DATAGRAM, DATAGRAM_V6, OTHER_REAL, OTHER_REAL_V6, PORT, REAL, REAL_PORT, REAL_V6,
-        VIP, mac_of,
+        VIP, mac_of, v4,
     },
 };
 
@@ -26,6 +27,54 @@ fn dns(method: ForwardingMethod) -> Service {
     Service {
         one_packet: true,
         ..service("udp:192.0.2.10:80", Rr, method, port, &reals)
+    }
+}
+
+/// With persistence a client's datagrams go where his first one went, by a
+/// template that each of them renews, and under which there is nothing.
+#[test]
+fn a_persistent_client_keeps_its_real() {
+    if !privilege::bpf() {
+        return;
+    }
+    let mut rig = Rig::shared();
+    for method in [Dr, Nat, Tun] {
+        rig.clear();
+        rig.serve(&Service {
+            persistence: Some(Persistence {
+                timeout_s: 300,
+                netmask: 24,
+                netmask_v6: 64,
+            }),
+            ..dns(method)
+        });
+        let neighbour = Header {
+            source: v4(198, 51, 100, 200),
+            ..DATAGRAM.ip
+        };
+        let stranger = Header {
+            source: v4(203, 0, 113, 77),
+            ..DATAGRAM.ip
+        };
+        for (turn, (ip, real)) in [
+            (DATAGRAM.ip, REAL),
+            (DATAGRAM.ip, REAL),
+            (neighbour, REAL),
+            (stranger, OTHER_REAL),
+            (DATAGRAM.ip, REAL),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let outcome = rig.run(&Packet { ip, ..DATAGRAM }.frame());
+            assert_eq!(outcome.verdict, Verdict::Tx);
+            let out = judge::packet(&outcome.frame);
+            assert_eq!(out.to_mac, mac_of(real), "{method:?}, datagram {turn}");
+        }
+        assert!(rig.entries().is_empty(), "{method:?}");
+        let templates = rig.templates();
+        assert_eq!(templates.len(), 2);
+        assert!(templates.iter().all(|(_, t)| t.connections == 0));
     }
 }
 

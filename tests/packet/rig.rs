@@ -124,6 +124,9 @@ impl Rig {
                 rig.clear();
                 rig.forget_drops();
                 while rig.events.next().is_some() {}
+                if let Some(walked) = &mut rig.walked {
+                    while walked.expiries.next().is_some() {}
+                }
                 rig
             }
             None => Self::new(),
@@ -220,16 +223,23 @@ impl Rig {
         self.pretend_fill(0);
     }
 
-    /// So many entries, as far as the defences know.
+    /// So many entries, as far as the defences know, and no defence in force.
     pub fn pretend_fill(&self, entries: u32) {
+        self.change_fill(|state| {
+            *state = TableState {
+                entries,
+                ..TableState::default()
+            };
+        });
+    }
+
+    pub fn change_fill(&self, change: impl Fn(&mut TableState)) {
         let pin = self.pins.path().join(map::TABLE_STATES);
         let map = MapData::from_pin(&pin).unwrap();
         let mut states: Array<_, TableState> = Map::Array(map).try_into().unwrap();
         for family in 0..2 {
-            let state = TableState {
-                entries,
-                defences: 0,
-            };
+            let mut state = states.get(&family, 0).unwrap();
+            change(&mut state);
             states.set(family, state, 0).unwrap();
         }
     }

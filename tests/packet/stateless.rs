@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use lb_common::limits::STATELESS_ECHO_S;
 use lb_daemon::{
     config::model::{
         Defence,
@@ -20,6 +21,7 @@ use crate::{
     kernel::Verdict,
     packet::{ACK, FIN, Header, Ip, Mac, Packet, RST},
     rig::{DEFENCELESS, OPTIONS, Rig, SIZES, service},
+    sweep::ago_ns,
     world::{DATAGRAM, OTHER_REAL, PORT, REAL, TCP_SYN, THIRD_REAL, v4},
 };
 
@@ -103,6 +105,12 @@ fn a_syn_leaves_no_entry_and_its_ack_makes_one() {
             Verdict::Pass
         );
 
+        // Nor for one that is closing, which is forwarded.
+        let entries = rig.entries().len();
+        let fin = TCP_SYN.port(31).with(FIN | ACK);
+        assert_eq!(rig.goes_to(&fin), homes[&31]);
+        assert_eq!(rig.entries().len(), entries);
+
         // Above 97 % an ACK makes none and still goes its way.
         rig.pretend_fill(per_cent(97) + 1);
         let entries = rig.entries().len();
@@ -126,6 +134,49 @@ fn a_syn_leaves_no_entry_and_its_ack_makes_one() {
             Verdict::Pass
         );
     }
+}
+
+/// A client that was served without an entry when the table was full is served
+/// on when it is not any more, and has an entry then. Not for ever: strangers
+/// are the kernel's again.
+#[test]
+fn who_had_no_entry_gets_one_afterwards() {
+    if !privilege::bpf() {
+        return;
+    }
+    let mut rig = Rig::shared();
+    rig.serve(&service("tcp:192.0.2.10:80", Rr, Dr, PORT, &REALS));
+    rig.set_policy(&OPTIONS, &stateless());
+    rig.pretend_fill(per_cent(97) + 1);
+    let homes: Vec<_> = (1..=20)
+        .map(|port| rig.goes_to(&TCP_SYN.port(port)))
+        .collect();
+    for (port, home) in (1..).zip(&homes) {
+        assert_eq!(rig.goes_to(&TCP_SYN.port(port).with(ACK)), *home);
+    }
+    assert_eq!(rig.entries().len(), 0);
+    // The mode ends with the next new connection, or when the daemon looks.
+    rig.change_fill(|state| state.entries = per_cent(50));
+    rig.goes_to(&TCP_SYN.port(1000));
+    assert_eq!(rig.entries().len(), 1);
+    for (port, home) in (1..).zip(&homes) {
+        let ack = TCP_SYN.port(port).with(ACK);
+        assert_eq!([rig.goes_to(&ack), rig.goes_to(&ack)], [*home; 2]);
+    }
+    let entries = rig.entries();
+    assert_eq!(entries.len(), 21);
+    let states = entries.iter().map(|(_, entry)| entry.state().name());
+    assert_eq!(states.filter(|state| *state == "ESTABLISHED").count(), 20);
+    // Those who go on leave no entries that would bring the mode back.
+    rig.change_fill(|state| state.entries = per_cent(80));
+    for port in 3001..3010 {
+        rig.goes_to(&TCP_SYN.port(port).with(ACK));
+    }
+    assert_eq!(rig.entries().len(), 21);
+    let long_ago = ago_ns(STATELESS_ECHO_S + 1);
+    rig.change_fill(|state| state.stateful_since_ns = long_ago);
+    let stranger = TCP_SYN.port(2000).with(ACK);
+    assert_eq!(rig.run(&stranger.frame()).verdict, Verdict::Pass);
 }
 
 /// Always, where it is "on".

@@ -1,22 +1,29 @@
 //! The end of idle connections: the sweep program, with the keys that the
 //! daemon's walk would hand to it, and the walk itself.
 
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
 use lb_common::{abi::program, connection_state::ConnectionState, flow::FlowKeyV4};
 use lb_daemon::{
     config::model::{
+        Defence,
         ForwardingMethod::{Dr, Nat},
         Scheduler::Rr,
-        Service,
+        Service, Strategy,
     },
-    dataplane::sweep::{How, Sweeper, Whose},
+    dataplane::sweep::{How, Report, Sweeper, Whose},
 };
 use lb_tests::privilege;
 use nix::time::{ClockId, clock_gettime};
+use tokio::sync::mpsc;
 
 use crate::{
     kernel,
     packet::{ACK, FIN},
-    rig::{ALL, IDLE, Rig, service, sweep_input},
+    rig::{ALL, DEFENCELESS, IDLE, OPTIONS, Rig, service, sweep_input},
     world::{DATAGRAM, PORT, REAL, REAL_PORT, TCP_SYN},
 };
 
@@ -28,22 +35,25 @@ const REVERSE: u8 = 1;
 
 impl Rig {
     /// Runs the sweep program; returns the number of connections ended.
-    fn sweep(&mut self, mode: u8, keys: &[FlowKeyV4]) -> u32 {
+    pub fn sweep(&mut self, mode: u8, keys: &[FlowKeyV4]) -> u32 {
         let program = self.programs.xdp(program::SWEEP_V4).unwrap();
         kernel::return_value(program, &sweep_input(mode, keys))
     }
 
-    /// Makes entries look as if their last packet came `seconds` ago, which the
-    /// machine must have been up for.
-    fn age(&mut self, seconds: u32, which: impl Fn(&FlowKeyV4, u8) -> bool) {
-        let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).unwrap();
-        let now_ns = (now.tv_sec() * 1_000_000_000 + now.tv_nsec()).unsigned_abs();
+    /// Makes entries look as if their last packet came `seconds` ago.
+    pub fn age(&mut self, seconds: u32, which: impl Fn(&FlowKeyV4, u8) -> bool) {
+        let then_ns = ago_ns(seconds);
         for (key, mut entry) in self.entries() {
             if which(&key, entry.direction) {
-                entry.last_seen_ns = now_ns - u64::from(seconds) * 1_000_000_000;
+                entry.last_seen_ns = then_ns;
                 self.connections.insert(key, entry, 0).unwrap();
             }
         }
+    }
+
+    pub fn start_sweeper(&mut self, reports: mpsc::Sender<Report>) -> Sweeper {
+        let walked = self.walked.take().expect("the rig's only sweeper");
+        Sweeper::start(walked, reports).unwrap()
     }
 
     fn shorten(&mut self) {
@@ -51,7 +61,22 @@ impl Rig {
     }
 }
 
-fn web(method: lb_daemon::config::model::ForwardingMethod) -> Service {
+/// The programs' clock `seconds` ago: a machine that has not been up for so
+/// long is waited for.
+pub fn ago_ns(seconds: u32) -> u64 {
+    let seconds = Duration::from_secs(seconds.into());
+    loop {
+        let now: Duration = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE)
+            .unwrap()
+            .into();
+        if now > seconds {
+            return (now - seconds).as_nanos() as u64;
+        }
+        thread::sleep(seconds - now + Duration::from_millis(10));
+    }
+}
+
+pub fn web(method: lb_daemon::config::model::ForwardingMethod) -> Service {
     let port = if method == Nat { REAL_PORT } else { PORT };
     service("tcp:192.0.2.10:80", Rr, method, port, &[(REAL, 1)])
 }
@@ -136,11 +161,7 @@ fn nat_pairs_go_together() {
         .filter(|(_, entry)| entry.direction == REVERSE)
         .map(|(key, _)| *key)
         .collect();
-    assert_eq!(
-        rig.sweep(IDLE, &reverse),
-        0,
-        "a reverse entry goes with its forward one only"
-    );
+    assert_eq!(rig.sweep(ALL, &reverse), 0, "named by its forward entry");
     assert_eq!(rig.entries().len(), 2);
     let keys = rig.keys();
     assert_eq!(rig.sweep(IDLE, &keys), 1);
@@ -245,8 +266,8 @@ fn the_walk_ends_what_is_idle() {
         rig.run(&DATAGRAM.port(port).frame());
     }
     rig.age(TIMEOUT + 1, |key, _| key.protocol == 6);
-    let (sender, mut reports) = tokio::sync::mpsc::channel(4);
-    let sweeper = start(&mut rig, sender);
+    let (sender, mut reports) = mpsc::channel(4);
+    let sweeper = rig.start_sweeper(sender);
     let report = reports.blocking_recv().unwrap();
     assert!(report.referenced.contains(rig.slot(&busy, REAL)));
     assert_eq!(
@@ -263,10 +284,49 @@ fn the_walk_ends_what_is_idle() {
     assert_eq!(rig.counts(&busy, REAL), (0, 0));
 }
 
-fn start(
-    rig: &mut Rig,
-    reports: tokio::sync::mpsc::Sender<lb_daemon::dataplane::sweep::Report>,
-) -> Sweeper {
-    let walked = rig.walked.take().expect("the rig's only sweeper");
-    Sweeper::start(walked, reports).unwrap()
+/// The defence drop_entry: a walk ends about half of those that have been
+/// half-open for a second, whether or not they would be over soon.
+#[test]
+fn half_open_ones_are_dropped() {
+    if !privilege::bpf() {
+        return;
+    }
+    let mut rig = Rig::shared();
+    rig.set_policy(
+        &OPTIONS,
+        &Defence {
+            drop_entry: Strategy::On,
+            ..DEFENCELESS
+        },
+    );
+    rig.serve(&web(Dr));
+    let began = Instant::now();
+    for port in 1..=220 {
+        rig.run(&TCP_SYN.port(port).frame());
+    }
+    for port in 201..=210 {
+        rig.run(&TCP_SYN.port(port).with(ACK).frame());
+    }
+    rig.age(59, |key, _| key.source_port.get() <= 100);
+    rig.age(5, |key, _| (101..=210).contains(&key.source_port.get()));
+    let (sender, mut reports) = mpsc::channel(4);
+    let _sweeper = rig.start_sweeper(sender);
+    reports.blocking_recv().unwrap();
+    let count = |first: u16, last: u16| {
+        let in_range = |key: &&FlowKeyV4| (first..=last).contains(&key.source_port.get());
+        rig.keys().iter().filter(in_range).count()
+    };
+    let counts = [
+        count(1, 100),
+        count(101, 200),
+        count(201, 210),
+        count(211, 220),
+    ];
+    assert!((20..=80).contains(&counts[1]), "{counts:?}");
+    assert!(counts[0] <= 80, "{counts:?}");
+    assert_eq!(counts[2], 10, "established");
+    // On a machine that took its time they were a second old as well.
+    if began.elapsed() < Duration::from_millis(500) {
+        assert_eq!(counts[3], 10, "just begun");
+    }
 }

@@ -21,7 +21,9 @@ use lb_common::{
     firewall_mark::{MarkKey, MarkPorts},
     flow::{FlowKeyV4, FlowKeyV6},
     fragment::{FragmentKey, FragmentVerdict},
-    limits::{ACCESS_PREFIXES, FRAGMENTED_DATAGRAMS, LIMITED_SOURCES, WALK_PAUSE_BYTES},
+    limits::{
+        ACCESS_PREFIXES, EXPIRIES_BYTES, FRAGMENTED_DATAGRAMS, LIMITED_SOURCES, WALK_PAUSE_BYTES,
+    },
     persistence::{Template, TemplateKey},
     real::{Egress, Live, NextHop, Pool, RealCounts, RealServer},
     scheduler::{Scheduler, maglev},
@@ -163,6 +165,7 @@ impl Sizes {
             layout::<u32, Scratch>(map::SCRATCH, PerCpuArray, 1),
             layout::<u32, u32>(map::STAGES, MapType::ProgramArray, stage::COUNT),
             layout::<(), ()>(map::EVENTS, MapType::RingBuf, EVENTS_BYTES),
+            layout::<(), ()>(map::EXPIRIES, MapType::RingBuf, EXPIRIES_BYTES),
         ]
     }
 }
@@ -237,7 +240,7 @@ impl Programs {
             };
             loaded.map_err(|error| DataPlaneError::load(name, error))?;
         }
-        let walked = walked(&ebpf, sizes.reals)?;
+        let walked = walked(&mut ebpf, sizes.reals)?;
         let repair = program_fd(&ebpf, program::REPAIR)?;
         let tables = tables(&mut ebpf, repair)?;
         let stages = typed(&mut ebpf, map::STAGES)?;
@@ -392,7 +395,8 @@ fn hash_map(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, DataPlaneErr
     }
 }
 
-fn walked(ebpf: &Ebpf, reals: u32) -> Result<Walked, DataPlaneError> {
+fn walked(ebpf: &mut Ebpf, reals: u32) -> Result<Walked, DataPlaneError> {
+    let expiries = typed(ebpf, map::EXPIRIES)?;
     let swept = |iterator, program, table| {
         let entries = map_fd(ebpf, table)?;
         let walk = program_fd(ebpf, iterator)?;
@@ -422,6 +426,8 @@ fn walked(ebpf: &Ebpf, reals: u32) -> Result<Walked, DataPlaneError> {
         reals,
         table_states: map_fd(ebpf, map::TABLE_STATES)?,
         repair: program_fd(ebpf, program::REPAIR)?,
+        pace: map_fd(ebpf, map::PACE)?,
+        expiries,
     })
 }
 

@@ -58,9 +58,7 @@ pub struct Director {
     /// For those who list connections.
     pub(super) connection_tables: Arc<ConnectionTables>,
     pub(super) reports: mpsc::Receiver<Report>,
-    /// Entries that the last whole walk found.
-    pub(super) connections_v4: u64,
-    pub(super) connections_v6: u64,
+    /// Persistence templates that the last whole walk found.
     pub(super) templates: u64,
     pub(super) began: Instant,
     /// What the operator should know, as `status` shows it.
@@ -298,8 +296,6 @@ impl Director {
     }
 
     async fn note_walk(&mut self, report: &Report) {
-        self.connections_v4 = report.entries_v4;
-        self.connections_v6 = report.entries_v6;
         self.templates = report.templates;
         let Some(began) = report.began else { return };
         let hops = self.reconciler.image().hop_addresses().count();

@@ -161,8 +161,6 @@ impl Director {
             sweeper,
             connection_tables,
             reports,
-            connections_v4: 0,
-            connections_v6: 0,
             templates: 0,
             began: Instant::now(),
             warnings,

@@ -128,11 +128,11 @@ impl Director {
             entries,
             capacity: capacity.into(),
         };
-        let drops = self
-            .reconciler
-            .tables()
-            .drops()
-            .map_err(|error| ChangeError::Failed(error.to_string()))?;
+        let failed =
+            |error: crate::dataplane::DataPlaneError| ChangeError::Failed(error.to_string());
+        let tables = self.reconciler.tables();
+        let drops = tables.drops().map_err(failed)?;
+        let [v4, v6] = tables.table_states().map_err(failed)?;
         let mut unresolved = Vec::new();
         for service in &self.desired.services {
             for real in &service.reals {
@@ -153,8 +153,8 @@ impl Director {
                 })
                 .collect(),
             tables: vec![
-                table("connections_v4", self.connections_v4, capacity.connections),
-                table("connections_v6", self.connections_v6, capacity.connections),
+                table("connections_v4", v4.count().into(), capacity.connections),
+                table("connections_v6", v6.count().into(), capacity.connections),
                 table("persistence", self.templates, capacity.persistence),
                 table("services", services.into(), capacity.services),
                 table("reals", reals.into(), capacity.reals),

@@ -7,47 +7,35 @@
 //! packets change it; the sweep program decides on what it finds itself, and
 //! a real's slot is freed only after a whole walk without a sight of it.
 
+mod due;
 mod mapped;
+mod period;
 mod recount;
 mod table;
+mod walker;
 
 use std::{
     io,
-    mem::MaybeUninit,
     net::IpAddr,
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    os::fd::{BorrowedFd, OwnedFd},
     sync::mpsc,
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use aya::Pod;
+use aya::{
+    Pod,
+    maps::{MapData, RingBuf},
+};
 use lb_common::{
-    addr::Addr,
-    connection::{Connection, direction},
-    defence::{Defence, TableState},
-    flow::{FlowKey, FlowKeyV4, FlowKeyV6},
     limits::SWEEP_BATCH,
-    persistence::{Template, TemplateKey},
-    prefix,
-    real::{Live, RealCounts},
     sweep::{Header, Repair, mode},
 };
 use nix::time::{ClockId, clock_gettime};
 use tokio::sync::oneshot;
 
-use super::syscall::{lookup_batch, test_run};
-use mapped::Mapped;
-use recount::Recount;
-use table::Table;
-
-/// From the start of one walk to the start of the next: an expired entry may
-/// count for 5 s.
-const PERIOD: Duration = Duration::from_millis(4500);
-/// The same while half-open entries are dropped, as IPVS's `defense_work`.
-const DEFENCE_PERIOD: Duration = Duration::from_secs(1);
-/// Of so many walks one looks into tables that are said to be empty.
-const THOROUGH: u32 = 16;
+use super::syscall::test_run;
+use walker::Walker;
 
 /// What a whole walk found.
 #[derive(Clone, Debug, Default)]
@@ -61,6 +49,8 @@ pub struct Report {
     pub referenced: SlotSet,
     /// When the walk began.
     pub began: Option<Instant>,
+    /// From then to the start of the next one, unless there is a reason to hurry.
+    pub period: Duration,
     /// The longest that one call into the kernel took.
     pub longest_call: Duration,
 }
@@ -140,7 +130,6 @@ pub struct Swept {
 }
 
 /// What the walk reads and writes.
-#[derive(Debug)]
 pub struct Walked {
     pub v4: Swept,
     pub v6: Swept,
@@ -153,23 +142,17 @@ pub struct Walked {
     pub reals: u32,
     pub table_states: OwnedFd,
     pub repair: OwnedFd,
+    /// Where the walk stands.
+    pub pace: OwnedFd,
+    /// What is over before a walk comes by.
+    pub expiries: RingBuf<MapData>,
 }
 
 impl Sweeper {
     /// Starts walking. A report comes after each walk.
     pub fn start(walked: Walked, reports: tokio::sync::mpsc::Sender<Report>) -> io::Result<Self> {
         let (commands, inbox) = mpsc::channel();
-        let mut walker = Walker {
-            v4: Table::new(walked.v4),
-            v6: Table::new(walked.v6),
-            templates: Table::new(walked.templates),
-            recount: Recount::new(walked.reals),
-            live: Mapped::new(walked.live.as_fd(), walked.reals)?,
-            real_counts: Mapped::new(walked.real_counts.as_fd(), walked.reals)?,
-            table_states: walked.table_states,
-            repair: walked.repair,
-            walks: 0,
-        };
+        let mut walker = Walker::new(walked)?;
         let thread = std::thread::Builder::new()
             .name("sweep".into())
             .spawn(move || walker.run(&inbox, &reports))?;
@@ -195,193 +178,6 @@ impl Drop for Sweeper {
             let _ = thread.join();
         }
     }
-}
-
-struct Walker {
-    v4: Table<FlowKeyV4, Connection>,
-    v6: Table<FlowKeyV6, Connection>,
-    templates: Table<TemplateKey, Template>,
-    recount: Recount,
-    live: Mapped<Live>,
-    real_counts: Mapped<RealCounts>,
-    table_states: OwnedFd,
-    repair: OwnedFd,
-    /// So far.
-    walks: u32,
-}
-
-impl Walker {
-    fn run(
-        &mut self,
-        inbox: &mpsc::Receiver<Command>,
-        reports: &tokio::sync::mpsc::Sender<Report>,
-    ) {
-        loop {
-            let began = Instant::now();
-            let mut period = PERIOD;
-            match self.walk() {
-                Ok((mut report, is_defending)) => {
-                    if is_defending {
-                        period = DEFENCE_PERIOD;
-                    }
-                    report.began = Some(began);
-                    // A full queue means that nobody needs one more.
-                    if let Err(tokio::sync::mpsc::error::TrySendError::Closed(_)) =
-                        reports.try_send(report)
-                    {
-                        return;
-                    }
-                }
-                Err(error) => tracing::error!(%error, "walking the connection tables failed"),
-            }
-            let next = began + period;
-            while let Some(left) = next.checked_duration_since(Instant::now()) {
-                match inbox.recv_timeout(left) {
-                    Ok(Command::End(whose, how, done)) => {
-                        let outcome = self.end(&whose, how);
-                        if let Err(error) = &outcome {
-                            tracing::error!(%error, "ending connections failed");
-                        }
-                        let _ = done.send(outcome);
-                    }
-                    Ok(Command::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
-                    Err(mpsc::RecvTimeoutError::Timeout) => break,
-                }
-            }
-        }
-    }
-
-    /// One walk: ends what is idle, and half-open entries where the defence
-    /// `drop_entry` is in force; whether it is.
-    fn walk(&mut self) -> io::Result<(Report, bool)> {
-        let states = self.table_states()?;
-        let before = self.real_counts.copy();
-        self.live.clear();
-        // A look through an empty table costs as much as its buckets are many.
-        // The numbers may be wrong: now and then they are not believed.
-        self.walks = self.walks.wrapping_add(1);
-        let is_thorough = self.walks % THOROUGH == 1;
-        if is_thorough || states[0].entries != 0 {
-            self.v4.walk()?;
-        }
-        let entries_v4 = references(&self.live.copy());
-        if is_thorough || states[1].entries != 0 {
-            self.v6.walk()?;
-        }
-        let entries = references(&self.live.copy());
-        if is_thorough || before.iter().any(|counts| counts.persistent != 0) {
-            self.templates.walk()?;
-        }
-        let live = self.live.copy();
-        let after = self.real_counts.copy();
-        let repairs = self.recount.differences(&before, &live, &after);
-        repair(self.repair.as_fd(), &repairs)?;
-        let entries_v6 = entries - entries_v4;
-        let [entries_v4, entries_v6] = self.judge_fill(states, [entries_v4, entries_v6])?;
-        let longest_calls = [
-            self.v4.longest_call(),
-            self.v6.longest_call(),
-            self.templates.longest_call(),
-        ];
-        let mut referenced = SlotSet::default();
-        for (slot, _) in (0..).zip(&live).filter(|(_, live)| live.references > 0) {
-            referenced.insert(slot);
-        }
-        let report = Report {
-            entries_v4,
-            entries_v6,
-            templates: references(&live) - entries,
-            referenced,
-            began: None,
-            longest_call: longest_calls.into_iter().max().unwrap_or_default(),
-        };
-        let is_defending = states
-            .iter()
-            .any(|state| state.defences & Defence::DropEntry.bit() != 0);
-        Ok((report, is_defending))
-    }
-
-    fn table_states(&self) -> io::Result<[TableState; 2]> {
-        let mut keys = [MaybeUninit::<u32>::uninit(); 2];
-        let mut states = [MaybeUninit::<TableState>::uninit(); 2];
-        let map = self.table_states.as_fd();
-        let (count, _) = lookup_batch(map, None, &mut keys, &mut states)?;
-        if count != states.len() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        // SAFETY: the call filled both.
-        Ok(states.map(|state| unsafe { state.assume_init() }))
-    }
-
-    /// Corrects the number of entries where it has gone far astray, and lets
-    /// defences end where no packet comes that would. The numbers as they are
-    /// then: under attack a walk sees many entries twice, more than there can be.
-    fn judge_fill(&self, before: [TableState; 2], found: [u64; 2]) -> io::Result<[u64; 2]> {
-        let after = self.table_states()?.map(|state| state.entries);
-        // A connection has two entries at most.
-        let ended = [self.v4.ended(), self.v6.ended()].map(|ended| ended.saturating_mul(2));
-        let differences = [0, 1].map(|family| {
-            recount::fill_difference(
-                before[family].entries,
-                found[family],
-                ended[family],
-                after[family],
-            )
-        });
-        let fill = |(family, difference)| Repair {
-            real: family,
-            active: difference,
-            ..Repair::default()
-        };
-        let fills: Vec<Repair> = (0..).zip(differences).map(fill).collect();
-        test_run(self.repair.as_fd(), &input(mode::FILL, &fills))?;
-        let entries = |family: usize| after[family].wrapping_add(differences[family]);
-        Ok([0, 1].map(|family| recount::sane(entries(family)).into()))
-    }
-
-    fn end(&mut self, whose: &Whose, how: How) -> io::Result<()> {
-        let mode = match how {
-            How::Cut | How::Flush => mode::CUT,
-            How::Doom => mode::DOOM,
-        };
-        let reals: SlotSet = match whose {
-            Whose::Reals(reals) => reals.iter().copied().collect(),
-            Whose::Denied(..) => SlotSet::default(),
-        };
-        let chosen = |client: Addr, entry: &Connection| {
-            let is_it = entry.direction == direction::FORWARD
-                && match whose {
-                    Whose::Reals(_) => reals.contains(entry.real),
-                    Whose::Denied(deny, allow) => is_denied(client, deny, allow),
-                };
-            is_it.then_some(mode)
-        };
-        self.v4
-            .end_chosen(|key, entry| chosen(key.source().address, entry))?;
-        self.v6
-            .end_chosen(|key, entry| chosen(key.source().address, entry))?;
-        // After the connections: each of them leaves its template.
-        if how == How::Flush {
-            self.templates
-                .end_chosen(|_, template| reals.contains(template.real).then_some(mode::ALL))?;
-        }
-        Ok(())
-    }
-}
-
-fn is_denied(client: Addr, deny: &[(IpAddr, u8)], allow: &[(IpAddr, u8)]) -> bool {
-    let is_in = |networks: &[(IpAddr, u8)]| {
-        networks.iter().any(|(network, length)| {
-            network.is_ipv4() == client.is_v4()
-                && prefix::network(client, *length, client.is_v4()) == Addr::from(*network)
-        })
-    };
-    is_in(deny) || (!allow.is_empty() && !is_in(allow))
-}
-
-/// Entries that a walk has met so far.
-fn references(live: &[Live]) -> u64 {
-    live.iter().map(|live| u64::from(live.references)).sum()
 }
 
 /// Corrects counts by the program `repair`.
@@ -419,9 +215,10 @@ pub fn now_ns() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
-    use lb_common::{addr::Be16, flow::Endpoint};
+    use lb_common::{
+        addr::Be16,
+        flow::{Endpoint, FlowKey, FlowKeyV4, FlowKeyV6},
+    };
 
     use super::*;
 
@@ -457,19 +254,5 @@ mod tests {
             slots.insert(slot);
             assert!(slots.contains(slot) && !slots.contains(slot + 1));
         }
-    }
-
-    #[test]
-    fn who_is_denied() {
-        let network = |text: &str, length| (text.parse::<IpAddr>().unwrap(), length);
-        let deny = [network("203.0.113.0", 24), network("2001:db8:bad::", 48)];
-        let allow = [network("198.51.100.0", 24), network("203.0.113.0", 24)];
-        let denied = |client: &str, allow: &[(IpAddr, u8)]| {
-            is_denied(client.parse::<IpAddr>().unwrap().into(), &deny, allow)
-        };
-        assert!(denied("203.0.113.9", &[]) && denied("203.0.113.9", &allow));
-        assert!(denied("2001:db8:bad::1", &[]) && !denied("2001:db8:900d::1", &[]));
-        assert!(!denied("192.0.2.1", &[]) && denied("192.0.2.1", &allow));
-        assert!(!denied("198.51.100.1", &allow));
     }
 }

@@ -7,6 +7,7 @@
 //! a packet's is lost.
 
 use lb_common::{
+    defence,
     real::{Live, RealCounts},
     sweep::Repair,
 };
@@ -90,22 +91,14 @@ fn counts(real: &RealCounts) -> [u32; 3] {
 /// ahead of it, and been found once more: it counts as what there was too.
 pub(super) fn fill_difference(before: u32, found: u64, ended: u32, after: u32) -> u32 {
     let found = found.min(u64::from(u32::MAX)) as u32;
-    let (low, high) = (sane(before).min(sane(after)), sane(before).max(sane(after)));
+    let counts = [before, after].map(defence::count);
+    let (low, high) = (counts[0].min(counts[1]), counts[0].max(counts[1]));
     let slack = high / 8 + 64;
     let most = high.saturating_add(ended).saturating_add(slack);
     if found > most || found.saturating_add(slack) < low {
         return found.wrapping_sub(after);
     }
     0
-}
-
-/// A table's number of entries, which removals may for a moment have made negative.
-pub(super) fn sane(entries: u32) -> u32 {
-    if entries > i32::MAX as u32 {
-        0
-    } else {
-        entries
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::{
     io::{self, Read as _},
     mem::MaybeUninit,
     os::fd::AsFd as _,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use aya::Pod;
@@ -16,7 +16,7 @@ use lb_common::{
 
 use nix::time::{ClockId, clock_gettime};
 
-use super::{Swept, input};
+use super::{Swept, due::Due, input};
 use crate::dataplane::syscall::{iterate, lookup_batch, test_run};
 
 /// Entries read by one call.
@@ -29,27 +29,29 @@ pub(super) struct Table<K, V> {
     swept: Swept,
     keys: Vec<MaybeUninit<K>>,
     values: Vec<MaybeUninit<V>>,
-    /// Of the last walk.
+    /// What is over before the next walk.
+    due: Due<K>,
     longest_call: Duration,
-    /// Likewise.
+    /// Of the last walk.
     ended: u32,
 }
 
-impl<K: Pod, V: Pod> Table<K, V> {
+impl<K: Pod + Ord, V: Pod> Table<K, V> {
     pub fn new(swept: Swept) -> Self {
         Self {
             swept,
             keys: vec![MaybeUninit::uninit(); BATCH],
             values: vec![MaybeUninit::uninit(); BATCH],
+            due: Due::new(Instant::now()),
             longest_call: Duration::ZERO,
             ended: 0,
         }
     }
 
-    /// The longest call into the kernel of the last walk, in CPU time: how long
-    /// the thread waited for others meanwhile is not the call's.
-    pub const fn longest_call(&self) -> Duration {
-        self.longest_call
+    /// The longest call into the kernel since this was asked last, in CPU time:
+    /// how long the thread waited for others meanwhile is not the call's.
+    pub fn take_longest_call(&mut self) -> Duration {
+        std::mem::take(&mut self.longest_call)
     }
 
     /// How many the last walk ended.
@@ -62,7 +64,6 @@ impl<K: Pod, V: Pod> Table<K, V> {
     /// bucket it has shown, and were one of those gone by then, it would pass
     /// over another.
     pub fn walk(&mut self) -> io::Result<()> {
-        self.longest_call = Duration::ZERO;
         self.ended = 0;
         let mut chosen: Vec<(u8, Vec<K>)> = Vec::new();
         let mut found: Vec<(u8, K)> = Vec::new();
@@ -80,18 +81,51 @@ impl<K: Pod, V: Pod> Table<K, V> {
                 return self.end_all(&mut chosen);
             }
             held += count;
+            let now = Instant::now();
             let whole = held - held % size_of::<Found<K>>();
             for record in buffer[..whole].chunks_exact(size_of::<Found<K>>()) {
                 // SAFETY: as long as a record, which is plain data.
                 let record = unsafe { record.as_ptr().cast::<Found<K>>().read_unaligned() };
-                if record.mode != mode::NOTHING {
-                    found.push((record.mode, record.key));
+                match record {
+                    Found {
+                        mode: mode::NOTHING,
+                        ..
+                    } => {}
+                    Found {
+                        mode,
+                        key,
+                        after_ms: 0,
+                        ..
+                    } => found.push((mode, key)),
+                    later => self.wait_for(&later, now),
                 }
             }
             buffer.copy_within(whole..held, 0);
             held -= whole;
             std::thread::yield_now();
         }
+    }
+
+    /// What a program has announced.
+    pub fn expect(&mut self, record: &[u8], now: Instant) {
+        debug_assert_eq!(record.len(), size_of::<Found<K>>());
+        // SAFETY: as long as a record, which is plain data.
+        let record = unsafe { record.as_ptr().cast::<Found<K>>().read_unaligned() };
+        self.wait_for(&record, now);
+    }
+
+    fn wait_for(&mut self, found: &Found<K>, now: Instant) {
+        let after = Duration::from_millis(found.after_ms.into());
+        self.due.put(found.key, now + after);
+    }
+
+    /// Ends what is over by now, if no packet has come.
+    pub fn end_due(&mut self, now: Instant) -> io::Result<()> {
+        let mut chosen = Vec::new();
+        for key in self.due.take(now) {
+            self.choose(&mut chosen, mode::IDLE, key)?;
+        }
+        self.end_all(&mut chosen)
     }
 
     /// Adds a key to those for the next run of the program in a mode.
@@ -166,6 +200,6 @@ fn end<K: Pod>(
 }
 
 /// This thread's CPU time.
-fn thread_cpu() -> Duration {
+pub(super) fn thread_cpu() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Into::into)
 }
