@@ -26,8 +26,7 @@ pub struct Pace {
 
 /// An entry that is to end: what a walk writes, all of it 0 for nothing; and
 /// what the ring buffer [`crate::abi::map::EXPIRIES`] has of what is over in less
-/// than [`crate::limits::SHORT_TIMEOUT_S`]. The length
-/// tells the family.
+/// than [`crate::limits::SHORT_TIMEOUT_S`]. The length tells what key it is.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Found<K> {

@@ -4,16 +4,18 @@
 //! least of several runs, and net of the wrapped `XDP_TX`.
 //!
 //! ```text
-//! cargo xtask bench [--runs 7] [--repeat 1000000] [--json FILE] [CASE …]
+//! cargo xtask bench [--runs 7] [--repeat 1000000] [--json FILE] [--unshielded] [CASE …]
 //! ```
 //!
 //! Cases: `{dr,nat,tun}_established_v4`, `nat_back_v4` (from the real to the
 //! client), `{dr,nat,tun}_new_rr_v4` (the table fills from empty), and
 //! `not_ours_v4`, each at 1 to 2^20 flows (new ones from 2^16: one is no measure); `reference` is the least that an
 //! established packet costs, and the unit of the ratios. `walk` is the sweep over
-//! 2^20 connections.
+//! 2^20 connections. `flood` is another thing: what speed downloads through lbd keep
+//! under floods, in a network of namespaces.
 
 mod fixture;
+mod flood;
 mod packets;
 mod report;
 mod walk;
@@ -33,10 +35,21 @@ fn main() -> Result<()> {
     if !lb_tests::privilege::bpf() {
         return Ok(());
     }
+    if options.wants_packets() {
+        measure_packets(&options)?;
+    }
+    if options.wants("flood") && lb_tests::privilege::network() {
+        flood::run(options.is_unshielded)?;
+    }
+    Ok(())
+}
+
+/// All that is measured by `BPF_PROG_TEST_RUN`, and the sweep.
+fn measure_packets(options: &Options) -> Result<()> {
     let bench = Bench::open()?;
     let mut report = Report::new(options.runs);
-    let base = bench.transmit(&options)?;
-    let reference = bench.reference(&options)?;
+    let base = bench.transmit(options)?;
+    let reference = bench.reference(options)?;
     report.push(Line {
         case: "transmit",
         flows: 1,
@@ -55,7 +68,7 @@ fn main() -> Result<()> {
             .filter(|flows| !case.from_empty || *flows > 1)
         {
             let ns = case
-                .measure(&bench, flows, &options)
+                .measure(&bench, flows, options)
                 .with_context(|| format!("{}, {flows} flows", case.name))?;
             report.push(Line {
                 case: case.name,
@@ -169,6 +182,8 @@ pub(crate) struct Options {
     runs: u32,
     repeat: u32,
     json: Option<std::path::PathBuf>,
+    /// Of `flood`: the reals take the attack.
+    is_unshielded: bool,
     cases: Vec<String>,
 }
 
@@ -178,6 +193,7 @@ impl Options {
             runs: 7,
             repeat: 1_000_000,
             json: None,
+            is_unshielded: false,
             cases: Vec::new(),
         };
         let mut args = std::env::args().skip(1);
@@ -187,20 +203,27 @@ impl Options {
                 "--runs" => options.runs = value()?.parse().context("--runs")?,
                 "--repeat" => options.repeat = value()?.parse().context("--repeat")?,
                 "--json" => options.json = Some(value()?.into()),
+                "--unshielded" => options.is_unshielded = true,
                 // cargo's own.
                 "--bench" => {}
                 _ => options.cases.push(arg),
             }
         }
         for name in &options.cases {
-            let known = name == "walk" || CASES.iter().any(|case| case.name == name);
+            let known = ["walk", "flood"].contains(&name.as_str())
+                || CASES.iter().any(|case| case.name == name);
             anyhow::ensure!(
                 known,
-                "no case {name}; cases: walk {}",
+                "no case {name}; cases: walk flood {}",
                 CASES.map(|case| case.name).join(" ")
             );
         }
         Ok(options)
+    }
+
+    /// Anything but `flood`.
+    fn wants_packets(&self) -> bool {
+        self.cases.is_empty() || self.cases.iter().any(|name| name != "flood")
     }
 
     fn wants(&self, case: &str) -> bool {

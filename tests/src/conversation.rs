@@ -12,6 +12,9 @@ use crate::namespace::Namespace;
 /// How long connecting or one answer may take.
 const LIMIT: Duration = Duration::from_secs(5);
 
+/// What is read of a file at once.
+const PART_BYTES: usize = 256 << 10;
+
 /// The longest head of an answer.
 const MAX_HEAD_BYTES: usize = 4096;
 
@@ -33,11 +36,14 @@ impl Conversation {
         Ok(Self { stream })
     }
 
+    /// How long an answer, or the next part of a file, may take from now on.
+    pub fn set_limit(&self, limit: Duration) -> Result<()> {
+        Ok(self.stream.set_read_timeout(Some(limit))?)
+    }
+
     /// Asks for `/`; the answer is the name of the server.
     pub fn ask(&mut self) -> Result<String> {
-        let request = b"GET / HTTP/1.1\r\nHost: vip\r\n\r\n";
-        self.stream.write_all(request).context("sending")?;
-        let length = self.read_head()?;
+        let length = self.request("/")?;
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body).context("receiving")?;
         Ok(String::from_utf8_lossy(&body).trim_end().to_owned())
@@ -45,12 +51,31 @@ impl Conversation {
 
     /// Asks for a file; what follows on the stream is its content, of the returned length.
     pub fn begin(mut self, path: &str) -> Result<(TcpStream, usize)> {
+        let length = self.request(path)?;
+        Ok((self.stream, length))
+    }
+
+    /// Fetches a file, which stays here; tells of each part that comes how long it is.
+    pub fn fetch(&mut self, path: &str, mut came: impl FnMut(usize)) -> Result<()> {
+        let mut length = self.request(path)?;
+        let mut part = vec![0; PART_BYTES];
+        while length > 0 {
+            let most = length.min(PART_BYTES);
+            let count = self.stream.read(&mut part[..most]).context("receiving")?;
+            ensure!(count > 0, "the connection was closed");
+            length -= count;
+            came(count);
+        }
+        Ok(())
+    }
+
+    /// Sends a request; returns the length of what follows the answer's head.
+    fn request(&mut self, path: &str) -> Result<usize> {
         let request = format!("GET {path} HTTP/1.1\r\nHost: vip\r\n\r\n");
         self.stream
             .write_all(request.as_bytes())
             .context("sending")?;
-        let length = self.read_head()?;
-        Ok((self.stream, length))
+        self.read_head()
     }
 
     /// Reads an answer's head and returns its `Content-Length`.

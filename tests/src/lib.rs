@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! topology ─┬─ namespace, link, xdp_pass   the wires
+//!           ├─ flood                       an attacker with a wire of his own, and a service in use
 //!           ├─ webserver, http             nginx on the reals, curl on the clients
 //!           ├─ conversation, trickle       connections that last as long as a test likes
 //!           ├─ dns                         named on the reals, dig on the clients
@@ -24,6 +25,7 @@ pub mod conversation;
 pub mod daemon;
 pub mod dns;
 pub mod echo;
+pub mod flood;
 pub mod ftpserver;
 pub mod http;
 pub mod interrupt;

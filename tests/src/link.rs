@@ -28,6 +28,19 @@ pub fn connect(
     wire_like(switch, port)
 }
 
+/// Connects two hosts' new devices with each other.
+pub fn wire(host: &Namespace, device: &str, other: &Namespace, far_device: &str) -> Result<()> {
+    host.ip(&format!(
+        "link add {device} type veth peer name {far_device} netns {}\n",
+        other.name()
+    ))?;
+    for (namespace, device) in [(host, device), (other, far_device)] {
+        namespace.ip(&format!("link set {device} up\n"))?;
+        wire_like(namespace, device)?;
+    }
+    Ok(())
+}
+
 /// Makes a bridge that forwards from the first moment on.
 pub fn bridge(switch: &Namespace, name: &str) -> Result<()> {
     switch.ip(&format!(

@@ -1,13 +1,15 @@
-//! `cargo xtask bench`: runs the data plane's benchmark of lb-tests.
+//! `cargo xtask bench`: runs the benchmarks of lb-tests.
 
 use anyhow::Result;
 
-use crate::cargo;
 use crate::setup::{self, Purpose};
+use crate::{cargo, test};
 
 /// Hands the arguments on.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     setup::ensure(&[Purpose::Build, Purpose::Run])?;
+    // For the floods, which lbd itself is to stand.
+    test::build_binaries()?;
     // What is measured runs in the kernel, and is optimised in every profile.
     let mut command = cargo::command(&[
         "bench",
@@ -18,6 +20,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         "--bench",
         "dataplane",
     ]);
-    command.arg("--").args(arguments);
+    command
+        .env("LBD_BIN_DIR", cargo::programs_of("debug")?)
+        .arg("--")
+        .args(arguments);
     cargo::execute(&mut command)
 }

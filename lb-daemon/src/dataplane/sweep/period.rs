@@ -1,5 +1,6 @@
-//! How often the tables are walked over: seldom enough to cost little, and what
-//! is over may count for 5 s more: it does not, unless a walk itself takes seconds.
+//! How often the tables are walked over: seldom enough to cost little, with a look
+//! ahead that is long enough for nothing to count for 5 s after it is over, unless
+//! a walk takes seconds itself.
 
 use std::time::Duration;
 
