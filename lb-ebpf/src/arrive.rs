@@ -3,7 +3,7 @@
 
 use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use lb_common::{
-    abi::{entryless, settings_flag},
+    abi::{Scratch, entryless, settings_flag, stage as stages},
     defence::Defence,
     flow::FlowKey as _,
     parse::{self, Flow, Part as Fragmented},
@@ -95,7 +95,7 @@ pub fn run<F: Family>(packet: &Packet) -> u32 {
         scratch.joining.timeout_s = policy.persistence_s;
         if let Some(real) = persistence::real(&scratch.joining.key) {
             scratch.real = real;
-            return picked(packet, F::NUMBER, scratch.policy);
+            return picked(packet, scratch);
         }
     }
     if is_stateless && scratch.policy & (policy::ONE_PACKET | policy::FRAGMENT) == 0 {
@@ -116,16 +116,15 @@ fn without_entry<F: Family>(packet: &Packet, why: u32) -> u32 {
 /// On with the real in the scratch: the connection is made, if the service's
 /// policy has any.
 #[inline(always)]
-pub fn picked(packet: &Packet, family: u8, policy_flags: u32) -> u32 {
-    use lb_common::abi::stage as stages;
-    let family = u32::from(family & 1);
+pub fn picked(packet: &Packet, scratch: &mut Scratch) -> u32 {
     let is_one_packet =
-        policy_flags & (policy::ONE_PACKET | policy::FRAGMENT) == policy::ONE_PACKET;
+        scratch.policy & (policy::ONE_PACKET | policy::FRAGMENT) == policy::ONE_PACKET;
     if !is_one_packet {
+        let family = u32::from(scratch.family & 1);
         return stage::go(packet, stages::CONNECT_V4 + family);
     }
-    if policy_flags & policy::PERSISTENT != 0 {
+    if scratch.policy & policy::PERSISTENT != 0 {
         return stage::go(packet, stages::TEMPLATE);
     }
-    one_packet::go(packet, family)
+    one_packet::go(packet, scratch)
 }

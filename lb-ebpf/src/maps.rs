@@ -158,7 +158,8 @@ pub static DROPS: PerCpuArray<u64> = PerCpuArray::pinned(DROP_SLOTS, 0);
 #[map]
 pub static EVENTS: RingBuf = RingBuf::pinned(EVENTS_BYTES, 0);
 
-/// Connections that are over before the next walk, unless a packet comes.
+/// Connections and templates that are over before the next walk, unless a packet
+/// comes.
 #[map]
 pub static EXPIRIES: RingBuf = RingBuf::pinned(EXPIRIES_BYTES, 0);
 

@@ -3,7 +3,7 @@
 //! comes from.
 
 use lb_common::{
-    abi::{entryless, settings_flag, stage as stages},
+    abi::{Scratch, entryless, settings_flag, stage as stages},
     flow::FlowKey as _,
     parse::Flow,
     service::ReplyEnd,
@@ -17,12 +17,10 @@ use crate::{
 
 /// On with the real in the scratch.
 #[inline(always)]
-pub fn go(packet: &Packet, family: u32) -> u32 {
-    let Some(scratch) = stage::scratch() else {
-        return stats::drop_packet(DropReason::Inconsistent);
-    };
+pub fn go(packet: &Packet, scratch: &mut Scratch) -> u32 {
     scratch.entryless = entryless::ONE_PACKET;
-    stage::go(packet, stages::STATELESS_V4 + (family & 1))
+    let family = u32::from(scratch.family & 1);
+    stage::go(packet, stages::STATELESS_V4 + family)
 }
 
 /// The stage for persistent clients: the template is made or renewed first.
@@ -32,7 +30,7 @@ pub fn under_template(packet: &Packet) -> u32 {
         return stats::drop_packet(DropReason::Inconsistent);
     };
     persistence::renew(scratch);
-    go(packet, u32::from(scratch.family))
+    go(packet, scratch)
 }
 
 /// Where the reply is to come from, if the packet is one.

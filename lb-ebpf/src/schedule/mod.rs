@@ -112,7 +112,7 @@ pub fn with_plan<T: Turns>(packet: &Packet) -> u32 {
     }
     if round.real != NO_REAL {
         scratch.real = round.real;
-        return arrive::picked(packet, scratch.family, scratch.policy);
+        return arrive::picked(packet, scratch);
     }
     stage::answer_family(
         packet,

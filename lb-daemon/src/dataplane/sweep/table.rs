@@ -84,9 +84,7 @@ impl<K: Pod + Ord, V: Pod> Table<K, V> {
             let now = Instant::now();
             let whole = held - held % size_of::<Found<K>>();
             for record in buffer[..whole].chunks_exact(size_of::<Found<K>>()) {
-                // SAFETY: as long as a record, which is plain data.
-                let record = unsafe { record.as_ptr().cast::<Found<K>>().read_unaligned() };
-                match record {
+                match read(record) {
                     Found {
                         mode: mode::NOTHING,
                         ..
@@ -108,10 +106,7 @@ impl<K: Pod + Ord, V: Pod> Table<K, V> {
 
     /// What a program has announced.
     pub fn expect(&mut self, record: &[u8], now: Instant) {
-        debug_assert_eq!(record.len(), size_of::<Found<K>>());
-        // SAFETY: as long as a record, which is plain data.
-        let record = unsafe { record.as_ptr().cast::<Found<K>>().read_unaligned() };
-        self.wait_for(&record, now);
+        self.wait_for(&read(record), now);
     }
 
     fn wait_for(&mut self, found: &Found<K>, now: Instant) {
@@ -179,6 +174,13 @@ impl<K: Pod + Ord, V: Pod> Table<K, V> {
             std::thread::sleep(REST);
         }
     }
+}
+
+/// A record of a program's, of any alignment.
+fn read<K: Pod>(record: &[u8]) -> Found<K> {
+    assert_eq!(record.len(), size_of::<Found<K>>());
+    // SAFETY: as long as a record, which is plain data.
+    unsafe { record.as_ptr().cast::<Found<K>>().read_unaligned() }
 }
 
 /// Hands the collected keys to the program; how many it ended.
