@@ -14,10 +14,11 @@ use crate::{
     persistence::TemplateKey,
     rate_limit::Limit,
     real::Egress,
+    scheduler::Key,
 };
 
 /// Part of the pin path: `<pin_dir>/v<ABI_VERSION>`.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// Map names as they stand in the object file and under the pin path. The
 /// kernel keeps 15 characters.
@@ -47,6 +48,8 @@ pub mod map {
     pub const SERVICE_STATS: &str = "SERVICE_STATS";
     pub const PLANS: &str = "PLANS";
     pub const PLAN_WORDS: &str = "PLAN_WORDS";
+    pub const LOCALITIES: &str = "LOCALITIES";
+    pub const LOCALITY_COUNTS: &str = "LOCALITY_COUNTS";
     pub const REALS: &str = "REALS";
     pub const REAL_COUNTS: &str = "REAL_COUNTS";
     pub const REAL_STATS: &str = "REAL_STATS";
@@ -232,7 +235,8 @@ pub struct Scratch {
     /// Room has been made for the connection that is being made: one more than
     /// the place in `HALF_OPEN_V4` or `HALF_OPEN_V6` where it was found.
     pub has_room: u32,
-    pub pad: u32,
+    /// What the hashing and the locality schedulers go by.
+    pub key: Key,
     /// The persistence template of the connection that is being made.
     pub joining: Joining,
     /// The entries of a connection that is being made: a stack is too small
@@ -335,6 +339,9 @@ pub struct Settings {
     pub most_entries: u32,
     /// Index mask of `HALF_OPEN_V4` and `HALF_OPEN_V6`.
     pub half_open_mask: u32,
+    /// Seconds after which a set of lblcr that has not changed loses a member.
+    pub locality_s: u32,
+    pub pad: u32,
 }
 
 /// Bits of [`Settings::flags`].
@@ -386,8 +393,8 @@ pub mod event_kind {
     pub const PATH_MTU: u32 = 3;
 }
 
-const _: () = assert!(size_of::<Scratch>() == 384);
-const _: () = assert!(size_of::<Settings>() == 216);
+const _: () = assert!(size_of::<Scratch>() == 416);
+const _: () = assert!(size_of::<Settings>() == 224);
 const _: () = assert!(size_of::<Event>() == 24);
 
 /// The types that live in maps are plain data.
@@ -402,6 +409,7 @@ mod pod {
         fragment::{FragmentKey, FragmentVerdict},
         persistence::{Template, TemplateKey},
         real::{Egress, Live, NextHop, Pool, RealCounts, RealServer},
+        scheduler::locality::{LocalityKey, LocalitySet},
         service::{AddressKey, Plan, Policy, ReplyEnd, ServiceKey},
         stats::RealStats,
         sweep::{Pace, Repair},
@@ -434,6 +442,8 @@ mod pod {
         AddressKey,
         Plan,
         ServiceKey,
+        LocalityKey,
+        LocalitySet,
         RealStats,
         Addr,
         MarkKey,

@@ -2,9 +2,13 @@
 //! the pure algorithms, so that the code which runs per packet in the kernel
 //! is the very code that the tests run on the host.
 //!
-//! Nothing here allocates, blocks or panics on input.
+//! Nothing here blocks or panics on input. Only what the daemon lays out for the
+//! programs (feature `user`) allocates.
 
 #![cfg_attr(not(test), no_std)]
+
+#[cfg(feature = "user")]
+extern crate alloc;
 
 pub mod abi;
 pub mod addr;

@@ -3,6 +3,10 @@
 /// Reals of one virtual service.
 pub const MAX_REALS_PER_SERVICE: u32 = 1024;
 
+/// Places of mh's longest table, a prime: `CONFIG_IP_VS_MH_TAB_INDEX` of Linux
+/// allows up to 131,071.
+pub const MAX_TABLE_SIZE: u32 = 65_537;
+
 /// Largest weight, as ipvsadm's.
 pub const MAX_WEIGHT: u32 = 65_535;
 

@@ -15,8 +15,13 @@ pub struct RealServer {
     pub service: u32,
     /// Next-hop slot.
     pub next_hop: u32,
-    /// Effective weight, for a daemon that adopts the plan made with it.
-    pub weight: u32,
+    /// For a daemon that adopts the plan made with it: the weight in force, and
+    /// the last one above 0.
+    pub weight: u16,
+    pub last_weight: u16,
+    /// Likewise: since when it has been in its slow start, ms of the monotonic
+    /// clock modulo 2^32; 0: it is not.
+    pub up_since_ms: u32,
     /// Live connections from which on it is overloaded, 0: never.
     pub upper: u32,
     /// Live connections below which it no longer is.
@@ -107,7 +112,8 @@ pub mod slot {
     pub const RETIRED: u8 = 2;
 }
 
-/// Live connections of a real. Value of `REAL_COUNTS`, by real slot. Changed
+/// Live connections of a real. `REAL_COUNTS` holds them by real slot, as many to a
+/// value as [`crate::scheduler::SHELF`] says. Changed
 /// by the programs alone, by atomic adds.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -118,6 +124,22 @@ pub struct RealCounts {
     pub persistent: u32,
     /// 1: schedulers leave it out until it has fewer connections.
     pub overloaded: u32,
+}
+
+impl RealServer {
+    /// Whether so many live connections are too many by the thresholds: from the
+    /// upper one on, until there are fewer than the lower one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_overloaded(&self, live: u32, was_overloaded: bool) -> bool {
+        if self.upper == 0 {
+            false
+        } else if live >= self.upper {
+            true
+        } else {
+            was_overloaded && live >= self.lower
+        }
+    }
 }
 
 /// Entries of a real that a walk has met. Value of `LIVE`, by real slot.
@@ -198,7 +220,7 @@ pub struct Pool {
     pub count: u32,
 }
 
-const _: () = assert!(size_of::<RealServer>() == 44);
+const _: () = assert!(size_of::<RealServer>() == 48);
 const _: () = assert!(size_of::<Egress>() == 16);
 const _: () = assert!(size_of::<Pool>() == 132);
 const _: () = assert!(size_of::<RealCounts>() == 16);

@@ -82,21 +82,28 @@ pub mod role {
 }
 
 /// Value of `PLANS`, an array indexed by plan slot: how a scheduler is to
-/// pick. Its list lies in `PLAN_WORDS`, an array of `u32`, at `first`.
+/// pick. Its list lies in `PLAN_WORDS`, an array of `[u32; SHELF]`, at `first`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// [`crate::scheduler::Scheduler`].
     pub scheduler: u32,
-    /// First word of the plan in `PLAN_WORDS`, and how many there are.
+    /// Bits of [`crate::scheduler::flag`].
+    pub flags: u32,
+    /// First word of the plan in `PLAN_WORDS`, a multiple of
+    /// [`crate::scheduler::SHELF`], and how many the scheduler has.
     pub first: u32,
     pub length: u32,
-    /// Picks after which the sequence repeats; 0: there is nothing to pick.
+    /// Picks after which the sequence repeats, or what the scheduler says; 0:
+    /// there is nothing to pick.
     pub cycle: u32,
     /// The list that stateless picks index, of the reals that need no entry
     /// ([`crate::scheduler::maglev`]).
     pub table_first: u32,
     pub table_length: u32,
+    /// Real slots behind it, all that the plan was made for in the order of
+    /// configuration: for a daemon that adopts it.
+    pub listed: u32,
     /// The turn that the plan began at.
     pub start: u64,
     /// The next turn: the one field that the program writes, by atomic add.
@@ -105,6 +112,6 @@ pub struct Plan {
 
 const _: () = assert!(size_of::<ServiceKey>() == 20);
 const _: () = assert!(size_of::<AddressKey>() == 20);
-const _: () = assert!(size_of::<Plan>() == 40);
+const _: () = assert!(size_of::<Plan>() == 48);
 const _: () = assert!(size_of::<Policy>() == 32);
 const _: () = assert!(size_of::<ReplyEnd>() == 20);

@@ -15,4 +15,5 @@ pub mod decap;
 pub mod lbctl;
 pub mod net;
 pub mod reconcile;
+pub mod simulate;
 pub mod state;

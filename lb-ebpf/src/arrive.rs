@@ -7,6 +7,7 @@ use lb_common::{
     defence::Defence,
     flow::FlowKey as _,
     parse::{self, Flow, Part as Fragmented},
+    scheduler::Key,
     service::policy,
     verdict::DropReason,
 };
@@ -101,6 +102,11 @@ pub fn run<F: Family>(packet: &Packet) -> u32 {
     if is_stateless && scratch.policy & (policy::ONE_PACKET | policy::FRAGMENT) == 0 {
         return without_entry::<F>(packet, entryless::BEGINNING);
     }
+    scratch.key = Key {
+        source: client,
+        destination: flow.key.destination().address,
+        source_port: u32::from(flow.key.source().port.get()),
+    };
     stage::go(packet, plan.scheduler)
 }
 

@@ -1,7 +1,7 @@
 //! How much each real has to do: its live connections, and whether they are
 //! too many for it.
 
-use lb_common::real::RealCounts;
+use lb_common::{real::RealCounts, scheduler::SHELF};
 
 use crate::{
     maps::{REAL_COUNTS, REALS},
@@ -12,7 +12,9 @@ const MINUS_ONE: u32 = 1u32.wrapping_neg();
 
 #[inline(always)]
 fn counts(real: u32) -> Option<*mut RealCounts> {
-    REAL_COUNTS.get_ptr_mut(real)
+    let shelf = REAL_COUNTS.get_ptr_mut(real / SHELF as u32)?;
+    // SAFETY: within the value.
+    Some(unsafe { shelf.cast::<RealCounts>().add(real as usize % SHELF) })
 }
 
 /// Adds to the live connections of one kind.
@@ -95,8 +97,7 @@ pub fn repair(real: u32, active: u32, inactive: u32, persistent: u32) {
     judge(real, counts);
 }
 
-/// Overloaded from the upper threshold on, until there are fewer than the lower
-/// one.
+/// Whether schedulers are to leave the real out.
 #[inline(always)]
 fn judge(real: u32, counts: *mut RealCounts) {
     let Some(server) = REALS.get(real) else {
@@ -106,23 +107,10 @@ fn judge(real: u32, counts: *mut RealCounts) {
     unsafe {
         let live = verifier::load(&raw const (*counts).active)
             .wrapping_add(verifier::load(&raw const (*counts).inactive));
-        let was = verifier::load(&raw const (*counts).overloaded);
-        if server.upper != 0 && live >= server.upper {
-            if was == 0 {
-                (*counts).overloaded = 1;
-            }
-        } else if was != 0 && (server.upper == 0 || live < server.lower) {
-            (*counts).overloaded = 0;
+        let was = verifier::load(&raw const (*counts).overloaded) != 0;
+        let is = server.is_overloaded(live, was);
+        if is != was {
+            (*counts).overloaded = is as u32;
         }
     }
-}
-
-/// Whether schedulers are to leave a real out.
-#[inline(always)]
-pub fn is_overloaded(real: u32) -> bool {
-    let Some(counts) = counts(real) else {
-        return false;
-    };
-    // SAFETY: a map value, aligned.
-    unsafe { verifier::load(&raw const (*counts).overloaded) != 0 }
 }

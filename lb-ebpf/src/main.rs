@@ -129,15 +129,17 @@ pub fn tunnel_error_v6(context: XdpContext) -> u32 {
     stage::with(context, tunnel_error::run::<V6>)
 }
 
-#[xdp(frags)]
-pub fn schedule_rr(context: XdpContext) -> u32 {
-    schedule::rr::run(&Packet::new(context))
+macro_rules! schedulers {
+    ($($number:literal $name:ident $module:ident $program:ident;)*) => {
+        $(
+            #[xdp(frags)]
+            pub fn $program(context: XdpContext) -> u32 {
+                schedule::$module::run(&Packet::new(context))
+            }
+        )*
+    };
 }
-
-#[xdp(frags)]
-pub fn schedule_wrr(context: XdpContext) -> u32 {
-    schedule::wrr::run(&Packet::new(context))
-}
+lb_common::schedulers!(schedulers);
 
 #[xdp(frags)]
 pub fn arrive_v4(context: XdpContext) -> u32 {

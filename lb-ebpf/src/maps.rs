@@ -20,6 +20,10 @@ use lb_common::{
     },
     persistence::{Template, TemplateKey},
     real::{Egress, Live, NextHop, Pool, RealCounts, RealServer},
+    scheduler::{
+        SHELF,
+        locality::{LocalityKey, LocalitySet},
+    },
     service::{AddressKey, Plan, Policy, ReplyEnd, ServiceKey},
     stats::RealStats,
     sweep::Pace,
@@ -114,17 +118,26 @@ pub static SERVICE_STATS: Array<RealStats> = Array::pinned(64, 0);
 #[map]
 pub static PLANS: Array<Plan> = Array::pinned(64, 0);
 
-/// The lists of all plans.
+/// The lists of all plans. The daemon writes them as memory.
 #[map]
-pub static PLAN_WORDS: Array<u32> = Array::pinned(1024, 0);
+pub static PLAN_WORDS: Array<[u32; SHELF]> = Array::pinned(64, BPF_F_MMAPABLE);
+
+/// Service slot and wanted address → the reals that serve it.
+#[map]
+pub static LOCALITIES: HashMap<LocalityKey, LocalitySet> = HashMap::pinned(64, BPF_F_NO_PREALLOC);
+
+/// Service slot → its entries in `LOCALITIES`.
+#[map]
+pub static LOCALITY_COUNTS: Array<u32> = Array::pinned(64, 0);
 
 /// Real slot → real server.
 #[map]
 pub static REALS: Array<RealServer> = Array::pinned(64, 0);
 
-/// Real slot → live connections. The daemon reads it as memory.
+/// Real slot, sixteen to a value → live connections. The daemon reads it as
+/// memory.
 #[map]
-pub static REAL_COUNTS: Array<RealCounts> = Array::pinned(64, BPF_F_MMAPABLE);
+pub static REAL_COUNTS: Array<[RealCounts; SHELF]> = Array::pinned(4, BPF_F_MMAPABLE);
 
 /// Real slot → entries that a walk has met. The daemon reads and clears it as
 /// memory.

@@ -10,7 +10,7 @@ use lb_common::{
     defence::Defence,
     flow::FlowKey as _,
     parse::{self, Flow},
-    scheduler::maglev,
+    scheduler::{SHELF, maglev},
     tcp_state::flag,
     verdict::{DropReason, STATELESS_SLOT},
     wire::protocol,
@@ -80,9 +80,9 @@ fn by_hash<F: Family>(flow: &Flow<F>, scratch: &Scratch) -> Option<u32> {
         None => flow.key.tag(),
     };
     let index = maglev::index(hash, plan.table_length)?;
-    PLAN_WORDS
-        .get(plan.table_first.wrapping_add(index))
-        .copied()
+    let at = plan.table_first.wrapping_add(index);
+    let shelf = PLAN_WORDS.get(at / SHELF as u32)?;
+    Some(shelf[at as usize % SHELF])
 }
 
 /// A client who answers has a connection: its entry is half-open until its next

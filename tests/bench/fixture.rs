@@ -1,7 +1,7 @@
 //! A director of its own for the benchmark, in a network namespace of its
 //! own, with one service, one real, and a way back to every client.
 
-use std::{cell::RefCell, collections::HashMap, net::IpAddr, process::Command};
+use std::{cell::RefCell, collections::HashMap, net::IpAddr, process::Command, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::{
@@ -18,8 +18,8 @@ use lb_common::{
 };
 use lb_daemon::{
     config::model::{
-        self, Capacity, Defence, ForwardingMethod, Real, RealId, Scheduler, Service, Strategy,
-        Timeouts, TunnelSources,
+        self, Capacity, Defence, ForwardingMethod, Real, RealId, Scheduler, Service, ServiceId,
+        Strategy, Timeouts, TunnelSources,
     },
     dataplane::{Loaded, Programs, Sizes, object, pinned::PinDir, sweep::Walked},
     reconcile::Reconciler,
@@ -57,6 +57,8 @@ impl Expect {
 }
 
 pub(crate) struct Bench {
+    /// The virtual service.
+    pub id: ServiceId,
     wrapper: RefCell<Ebpf>,
     templates: RefCell<Array<MapData, Template>>,
     under_test: RefCell<ProgramArray<MapData>>,
@@ -78,7 +80,7 @@ impl Bench {
         let pins = PinDir::open(&pin_dir)?;
         let sizes = Sizes::from(Capacity {
             services: 64,
-            reals: 1024,
+            reals: 4096,
             connections: CONNECTIONS,
             persistence: CONNECTIONS,
         });
@@ -96,6 +98,7 @@ impl Bench {
             expire_nodest: false,
             expire_quiescent: false,
             reuse_fin_wait: false,
+            lblc_expiry_s: 86_400,
             icmp_rate: 1000,
             tunnel_sources: TunnelSources::default(),
         };
@@ -117,7 +120,9 @@ impl Bench {
         let under_test =
             ProgramArray::try_from(wrapper.take_map("UNDER_TEST").context("UNDER_TEST")?)?;
         let connections = aya::maps::HashMap::try_from(aya::maps::Map::HashMap(connections_v4))?;
+        let id = format!("tcp:{VIP}:{PORT}").parse();
         Ok(Self {
+            id: id.map_err(anyhow::Error::msg)?,
             wrapper: RefCell::new(wrapper),
             templates: RefCell::new(templates),
             under_test: RefCell::new(under_test),
@@ -137,12 +142,16 @@ impl Bench {
             address: IpAddr::V4(REAL),
             port: PORT,
         };
-        let id = format!("tcp:{VIP}:{PORT}").parse();
         let service = Service {
             forward,
             reals: vec![Real::new(real, forward)],
-            ..Service::new(id.map_err(anyhow::Error::msg)?, Scheduler::Rr)
+            ..Service::new(self.id, Scheduler::Rr)
         };
+        self.serve_anew(&service)
+    }
+
+    /// The service is this, and none of its reals has had a connection.
+    pub(crate) fn serve_anew(&self, service: &Service) -> Result<()> {
         let hop = NextHop {
             destination_mac: [2, 0, 0, 0, 0, 3],
             source_mac: [2, 0, 0, 0, 0, 2],
@@ -156,8 +165,13 @@ impl Bench {
             ..NextHop::default()
         };
         let mut reconciler = self.reconciler.borrow_mut();
-        reconciler.set_service(&service)?;
-        Ok(reconciler.set_next_hop(real.address, hop)?)
+        reconciler.remove_service(service.id)?;
+        reconciler.free_retired(Instant::now(), |_| false)?;
+        reconciler.set_service(service)?;
+        for real in &service.reals {
+            reconciler.set_next_hop(real.id.address, hop)?;
+        }
+        Ok(())
     }
 
     /// Empties the connection table.

@@ -10,7 +10,9 @@
 //! Cases: `{dr,nat,tun}_established_v4`, `nat_back_v4` (from the real to the
 //! client), `{dr,nat,tun}_new_rr_v4` (the table fills from empty), and
 //! `not_ours_v4`, each at 1 to 2^20 flows (new ones from 2^16: one is no measure); `reference` is the least that an
-//! established packet costs, and the unit of the ratios. `walk` is the sweep over
+//! established packet costs, and the unit of the ratios. `schedulers` are
+//! `dr_new_SCHEDULER_REALS_reals_v4`, 2^16 new connections by each scheduler with 4, 64
+//! and 1,024 reals. `walk` is the sweep over
 //! 2^20 connections. `flood` is another thing: what speed downloads through lbd keep
 //! under floods, in a network of namespaces.
 
@@ -18,10 +20,11 @@ mod fixture;
 mod flood;
 mod packets;
 mod report;
+mod schedulers;
 mod walk;
 
 use anyhow::{Context as _, Result};
-use lb_daemon::config::model::ForwardingMethod;
+use lb_daemon::config::model::{ForwardingMethod, Scheduler};
 
 use fixture::{Bench, Expect};
 use packets::Kind;
@@ -51,13 +54,13 @@ fn measure_packets(options: &Options) -> Result<()> {
     let base = bench.transmit(options)?;
     let reference = bench.reference(options)?;
     report.push(Line {
-        case: "transmit",
+        case: "transmit".into(),
         flows: 1,
         ns: base,
         ns_net: 0.0,
     });
     report.push(Line {
-        case: "reference",
+        case: "reference".into(),
         flows: 1,
         ns: reference,
         ns_net: reference - base,
@@ -71,7 +74,7 @@ fn measure_packets(options: &Options) -> Result<()> {
                 .measure(&bench, flows, options)
                 .with_context(|| format!("{}, {flows} flows", case.name))?;
             report.push(Line {
-                case: case.name,
+                case: case.name.into(),
                 flows,
                 ns,
                 ns_net: ns - base,
@@ -79,6 +82,11 @@ fn measure_packets(options: &Options) -> Result<()> {
         }
     }
     report.print(reference - base, &bench.verified_instructions());
+    let new = schedulers::measure(&bench, options, base)?;
+    if !new.is_empty() {
+        schedulers::print(&new);
+        report.extend(new);
+    }
     if options.wants("walk") {
         bench.walk()?.print();
     }
@@ -210,11 +218,17 @@ impl Options {
             }
         }
         for name in &options.cases {
-            let known = ["walk", "flood"].contains(&name.as_str())
-                || CASES.iter().any(|case| case.name == name);
+            let is_of = |scheduler| {
+                schedulers::REALS
+                    .map(|reals| schedulers::case(scheduler, reals))
+                    .contains(name)
+            };
+            let known = ["walk", "flood", "schedulers"].contains(&name.as_str())
+                || CASES.iter().any(|case| case.name == name)
+                || Scheduler::ALL.iter().copied().any(is_of);
             anyhow::ensure!(
                 known,
-                "no case {name}; cases: walk flood {}",
+                "no case {name}; cases: walk flood schedulers dr_new_SCHEDULER_{{4,64,1024}}_reals_v4 {}",
                 CASES.map(|case| case.name).join(" ")
             );
         }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 /// One figure.
 pub(crate) struct Line {
-    pub case: &'static str,
+    pub case: String,
     pub flows: u32,
     /// Nanoseconds a packet, the wrapper's share included.
     pub ns: f64,
@@ -30,6 +30,10 @@ impl Report {
     pub(crate) fn push(&mut self, line: Line) {
         eprintln!("{}, {} flows: {:.0} ns", line.case, line.flows, line.ns_net);
         self.lines.push(line);
+    }
+
+    pub(crate) fn extend(&mut self, lines: Vec<Line>) {
+        self.lines.extend(lines);
     }
 
     /// `reference` is its own net figure.

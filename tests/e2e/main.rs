@@ -31,6 +31,7 @@ mod port_zero;
 mod refusals;
 mod reload;
 mod restart;
+mod schedulers;
 mod sctp;
 mod site;
 mod timeouts;

@@ -273,6 +273,7 @@ fn options(spreads_sources: bool) -> Options {
         expire_nodest: false,
         expire_quiescent: false,
         reuse_fin_wait: false,
+        lblc_expiry_s: 86_400,
         icmp_rate: u32::MAX,
         tunnel_sources,
     }

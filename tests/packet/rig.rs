@@ -134,6 +134,17 @@ impl Rig {
         Shared(Some(rig))
     }
 
+    /// Removes every connection past the programs: the counts of the reals stay.
+    pub fn forget_connections(&mut self) {
+        for (key, _) in self.entries() {
+            self.connections.remove(&key).unwrap();
+        }
+        for (key, _) in self.entries_v6() {
+            self.connections_v6.remove(&key).unwrap();
+        }
+        self.forget_fill();
+    }
+
     fn forget_drops(&self) {
         let pin = self.pins.path().join(map::DROPS);
         let map = MapData::from_pin(&pin).unwrap();
@@ -161,14 +172,8 @@ impl Rig {
     /// No services, no connections, default settings: as new, at a hundredth
     /// of the price. Counters of drops and of each CPU stay as they are.
     pub fn clear(&mut self) {
-        for (key, _) in self.entries() {
-            self.connections.remove(&key).unwrap();
-        }
-        for (key, _) in self.entries_v6() {
-            self.connections_v6.remove(&key).unwrap();
-        }
+        self.forget_connections();
         self.forget_fragments();
-        self.forget_fill();
         self.forget_rates();
         for (key, _) in self.templates() {
             self.pinned_templates().remove(&key).unwrap();
@@ -460,6 +465,7 @@ pub const OPTIONS: Options = Options {
     expire_nodest: false,
     expire_quiescent: false,
     reuse_fin_wait: false,
+    lblc_expiry_s: 86_400,
     icmp_rate: 1_000_000,
     tunnel_sources: TunnelSources { v4: None, v6: None },
 };

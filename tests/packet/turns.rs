@@ -56,6 +56,30 @@ fn weighted_round_robin_from_two_cpus() {
     assert_eq!(shares, [(200, 0), (400, 0), (600, 0)]);
 }
 
+/// An overloaded real loses its turns, and nobody is refused because the other CPU
+/// has taken the turns between.
+#[test]
+fn around_an_overloaded_real_from_two_cpus() {
+    if !privilege::bpf() {
+        return;
+    }
+    let mut rig = Rig::shared();
+    for scheduler in [Rr, Wrr] {
+        rig.clear();
+        let weights = [(REAL, 3), (OTHER_REAL, 1)];
+        let mut web = service("tcp:192.0.2.10:80", scheduler, Dr, PORT, &weights);
+        web.reals[0].upper_threshold = 1;
+        rig.serve(&web);
+        connect(&mut rig, 2000);
+        let shares = [REAL, OTHER_REAL].map(|real| rig.counts(&web, real).0);
+        // Two CPUs may see that the first one is free at once.
+        assert!(
+            shares[0] <= 2 && shares[0] + shares[1] == 2000,
+            "{shares:?}"
+        );
+    }
+}
+
 /// The same SYN on two CPUs at once: one connection, counted once.
 #[test]
 fn the_same_connection_from_two_cpus() {

@@ -13,11 +13,13 @@ use crate::process::{self, Process};
 use crate::wait;
 
 /// tshark's preferences for checksums, which it does not verify unless told.
-const VERIFY: [&str; 4] = [
+const VERIFY: [&str; 5] = [
     "ip.check_checksum:TRUE",
     "tcp.check_checksum:TRUE",
     "udp.check_checksum:TRUE",
     "sctp.checksum:crc-32c",
+    // A segment that came twice would look malformed in the stream's reassembly.
+    "tcp.desegment_tcp_streams:FALSE",
 ];
 
 /// What no packet may be, on either side of the director. Transport checksums of

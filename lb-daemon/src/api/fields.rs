@@ -126,6 +126,20 @@ impl Fields {
         })
     }
 
+    /// As [`Self::number`]; `null` is [`Switch::Off`].
+    pub(super) fn number_switch(
+        &mut self,
+        field: &'static str,
+        range: RangeInclusive<u32>,
+    ) -> Result<Switch<u32>, Problem> {
+        if self.left.get(field) == Some(&Value::Null) {
+            self.take(field);
+            return Ok(Switch::Off);
+        }
+        let number = self.number(field, range)?;
+        Ok(number.map_or(Switch::Stays, Switch::On))
+    }
+
     /// The values listed in `field`, each as `parse` understands it.
     pub(super) fn values<T>(
         &mut self,

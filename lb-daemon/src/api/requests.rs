@@ -1,7 +1,7 @@
 //! Request bodies and what they mean. Fields have the names of `lbd.toml`,
 //! except that `service` and `real` name objects as the command line does.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -11,12 +11,16 @@ use crate::{
         defence::{MAX_RATE, default_burst},
         mark::{self, MarkRule},
         model::{
-            ForwardingMethod, OnDown, RateLimit, RealState, Scheduler, Service, Tunnel, Weight,
+            ForwardingMethod, OnDown, RateLimit, RealState, Scheduling, Service, Tunnel, Weight,
         },
         persistence::MAX_TIMEOUT_S,
+        scheduling::MAX_SLOW_START_S,
         vocabulary,
     },
-    state::handle::{NewReal, PersistencePatch, RealPatch, ServicePatch, Switch, TunnelPatch},
+    state::{
+        handle::{NewReal, PersistencePatch, RealPatch, ServicePatch, Switch, TunnelPatch},
+        scheduling::SchedulingPatch,
+    },
 };
 use lb_common::limits::MAX_WEIGHT;
 
@@ -34,11 +38,11 @@ pub(super) fn new_service(mut fields: Fields) -> Result<Service, Problem> {
     for fields in listed {
         reals.push(new_real(fields)?.real(id, forward));
     }
-    let scheduler = settings.scheduler_or_default()?;
-    let service = Service {
-        id,
+    let scheduling = settings.scheduling.apply(Scheduling::default());
+    let scheduling =
+        scheduling.map_err(|problem| Problem::invalid(format!("service {id}: {problem}")))?;
+    let mut service = Service {
         name: settings.name,
-        scheduler,
         forward,
         masquerade: settings.masquerade.unwrap_or_default(),
         persistence: settings.persistence.apply(None),
@@ -46,7 +50,9 @@ pub(super) fn new_service(mut fields: Fields) -> Result<Service, Problem> {
         on_down: settings.on_down.unwrap_or_default(),
         rate_limit: settings.rate_limit.apply(None),
         reals,
+        ..Service::new(id, scheduling.scheduler)
     };
+    service.set_scheduling(scheduling);
     service
         .validate()
         .and_then(|()| service.check_pool_is_used())
@@ -62,7 +68,7 @@ pub(super) fn service_patch(mut fields: Fields) -> Result<ServicePatch, Problem>
     fields.finish()?;
     Ok(ServicePatch {
         name: settings.name,
-        scheduler: settings.scheduler,
+        scheduling: settings.scheduling,
         forward: settings.forward,
         masquerade: settings.masquerade,
         persistence: settings.persistence,
@@ -80,7 +86,7 @@ pub(super) fn service_replacement(mut fields: Fields) -> Result<ServicePatch, Pr
     refuse_reals(&mut fields)?;
     fields.finish()?;
     Ok(ServicePatch {
-        scheduler: Some(settings.scheduler_or_default()?),
+        scheduling: settings.scheduling.or_default(),
         forward: Some(settings.forward.unwrap_or(ForwardingMethod::Dr)),
         masquerade: Some(settings.masquerade.unwrap_or_default()),
         persistence: match settings.persistence.apply(None) {
@@ -187,7 +193,7 @@ pub(super) fn new_mark(mut fields: Fields) -> Result<MarkRule, Problem> {
 #[derive(Debug)]
 struct ServiceSettings {
     name: Option<String>,
-    scheduler: Option<Scheduler>,
+    scheduling: SchedulingPatch,
     forward: Option<ForwardingMethod>,
     masquerade: Option<Vec<IpAddr>>,
     persistence: Switch<PersistencePatch>,
@@ -200,7 +206,7 @@ impl ServiceSettings {
     fn take(fields: &mut Fields) -> Result<Self, Problem> {
         let settings = Self {
             name: fields.parsed("name", vocabulary::service_name)?,
-            scheduler: fields.parsed("scheduler", vocabulary::scheduler)?,
+            scheduling: scheduling(fields)?,
             forward: fields.parsed("forward", vocabulary::forwarding_method)?,
             masquerade: fields.texts("masquerade", vocabulary::address)?,
             persistence: persistence(fields)?,
@@ -209,14 +215,11 @@ impl ServiceSettings {
             rate_limit: rate_limit(fields)?,
         };
         for (field, default) in [
-            ("scheduler_flags", json!([])),
-            ("mh_table_size", json!(4093)),
             ("require", json!("all")),
             (
                 "quorum",
                 json!({"up": 1, "hysteresis": 0, "notify_up": [], "notify_down": []}),
             ),
-            ("slow_start_s", Value::Null),
             ("sorry_server", Value::Null),
             ("listen", Value::Null),
             ("health", Value::Null),
@@ -225,16 +228,6 @@ impl ServiceSettings {
         }
         fields.read_only(&["owner", "stats"])?;
         Ok(settings)
-    }
-
-    fn scheduler_or_default(&self) -> Result<Scheduler, Problem> {
-        self.scheduler.map_or_else(
-            || {
-                vocabulary::default_scheduler()
-                    .map_err(|problem| Problem::invalid(format!("scheduler: {problem}")))
-            },
-            Ok,
-        )
     }
 }
 
@@ -292,6 +285,20 @@ fn tunnel(of: &mut Fields) -> Result<TunnelPatch, Problem> {
                 .and_then(|port| u16::try_from(port).ok()),
             checksum: fields.flag("checksum")?,
         })
+    })
+}
+
+/// A service's `scheduler` and what belongs to it.
+fn scheduling(fields: &mut Fields) -> Result<SchedulingPatch, Problem> {
+    Ok(SchedulingPatch {
+        scheduler: fields.parsed("scheduler", vocabulary::scheduler)?,
+        flags: fields.texts("scheduler_flags", |word| Ok(word.to_owned()))?,
+        table_size: fields.number("mh_table_size", 0..=u32::MAX)?,
+        slow_start: match fields.number_switch("slow_start_s", 1..=MAX_SLOW_START_S)? {
+            Switch::Stays => Switch::Stays,
+            Switch::Off => Switch::Off,
+            Switch::On(seconds) => Switch::On(Duration::from_secs(seconds.into())),
+        },
     })
 }
 

@@ -25,6 +25,12 @@ pub struct Service {
     pub owner: Owner,
     pub scheduler: String,
     pub scheduler_flags: Vec<String>,
+    /// Of mh alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mh_table_size: Option<u32>,
+    /// Absent where reals have their whole share at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_start_s: Option<u64>,
     pub forward: String,
     /// Empty where clients' addresses are left alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

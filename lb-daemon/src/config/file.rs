@@ -23,6 +23,7 @@ use std::{fs::File, io::Read, path::Path};
 
 use toml::de::DeTable;
 
+pub(crate) use self::duration::parse as duration;
 use self::{source::Source, table::Table};
 use super::model::Config;
 
@@ -139,6 +140,7 @@ mod tests {
             ]
         );
         assert_eq!(config.options.icmp_rate, 1000);
+        assert_eq!(config.options.lblc_expiry_s, 86_400);
         assert!(!config.options.sloppy_tcp && !config.options.reuse_fin_wait);
         assert!(!config.options.expire_nodest && !config.options.expire_quiescent);
         assert_eq!(config.defence, Defence::default());
@@ -311,23 +313,8 @@ mod tests {
                 4,
                 "metrics.listen",
             ),
-            (
-                "[options]\nlblc_expiry = '1h'\n".to_owned(),
-                4,
-                "options.lblc_expiry",
-            ),
             ("[alerts]\nsmtp = 'mail:25'\n".to_owned(), 4, "alerts.smtp"),
             (format!("{service}listen = []\n"), 8, "service.listen"),
-            (
-                format!("{service}slow_start = '30s'\n"),
-                8,
-                "service.slow_start",
-            ),
-            (
-                format!("{service}scheduler_flags = ['sh-port']\n"),
-                8,
-                "service.scheduler_flags",
-            ),
             (
                 format!("{service}quorum = {{ up = 2 }}\n"),
                 8,

@@ -10,5 +10,6 @@ pub mod model;
 pub mod persistence;
 mod prefix;
 pub mod rules;
+pub mod scheduling;
 pub mod timeouts;
 pub mod vocabulary;

@@ -4,6 +4,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::PathBuf,
+    time::Duration,
 };
 
 pub use super::{
@@ -11,6 +12,7 @@ pub use super::{
     identity::{FirewallMark, IpFamily, RealId, ServiceId, VirtualAddress},
     mark::MarkRule,
     persistence::Persistence,
+    scheduling::{DEFAULT_TABLE_SIZE, Scheduling},
     timeouts::Timeouts,
 };
 pub use lb_common::{connection::ForwardingMethod, real::TunnelKind, scheduler::Scheduler};
@@ -70,6 +72,9 @@ pub struct Options {
     /// Persistent clients of a quiesced real go elsewhere.
     pub expire_quiescent: bool,
     pub reuse_fin_wait: bool,
+    /// Seconds that lblc and lblcr remember what nobody asks for, and after which
+    /// a set of lblcr that stays the same loses a member.
+    pub lblc_expiry_s: u32,
     /// ICMP messages a second and CPU.
     pub icmp_rate: u32,
     pub tunnel_sources: TunnelSources,
@@ -140,6 +145,13 @@ pub struct Service {
     pub id: ServiceId,
     pub name: Option<String>,
     pub scheduler: Scheduler,
+    /// Bits of [`lb_common::scheduler::flag`] that the scheduler takes.
+    pub scheduler_flags: u32,
+    /// mh: a prime.
+    pub mh_table_size: u32,
+    /// How long a real that comes up takes to its whole share; none: it has it
+    /// at once.
+    pub slow_start: Option<Duration>,
     /// Default for its reals.
     pub forward: ForwardingMethod,
     /// nat: the addresses that stand in the clients' place towards the reals;
@@ -180,6 +192,9 @@ impl Service {
             id,
             name: None,
             scheduler,
+            scheduler_flags: 0,
+            mh_table_size: DEFAULT_TABLE_SIZE,
+            slow_start: None,
             forward: ForwardingMethod::Dr,
             masquerade: Vec::new(),
             persistence: None,

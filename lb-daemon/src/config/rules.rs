@@ -42,6 +42,7 @@ impl Service {
             check_unicast(address)
                 .map_err(|problem| invalid("address", format!("service {id}: {problem}")))?;
         }
+        self.check_scheduling()?;
         self.check_one_packet()?;
         self.check_pool()?;
         let limit = MAX_REALS_PER_SERVICE as usize;

@@ -13,33 +13,11 @@ use super::model::{
 /// does not.
 pub const NOT_SUPPORTED_YET: &str = "not supported yet by this version";
 
-/// Every scheduler of the contract, whether it exists already or not.
-const SCHEDULERS: [&str; 14] = [
-    "rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "mh", "fo", "ovf", "twos",
-];
-
-/// What a service without a scheduler gets, by the contract.
-pub const DEFAULT_SCHEDULER: &str = "wlc";
-
 /// The scheduler called `word`.
 pub fn scheduler(word: &str) -> Result<Scheduler, String> {
     Scheduler::from_name(word).ok_or_else(|| {
-        if SCHEDULERS.contains(&word) {
-            format!(
-                "{word} is {NOT_SUPPORTED_YET}; choose {}",
-                schedulers_at_hand()
-            )
-        } else {
-            unknown("scheduler", word, &SCHEDULERS)
-        }
-    })
-}
-
-/// The scheduler of a service that names none, or why there is none.
-pub fn default_scheduler() -> Result<Scheduler, String> {
-    Scheduler::from_name(DEFAULT_SCHEDULER).ok_or_else(|| {
-        let choice = schedulers_at_hand();
-        format!("none given, and the default, {DEFAULT_SCHEDULER}, is {NOT_SUPPORTED_YET}; choose {choice}")
+        let names: Vec<_> = Scheduler::ALL.iter().map(|of| of.name()).collect();
+        unknown("scheduler", word, &names)
     })
 }
 
@@ -174,29 +152,15 @@ pub fn is_near(word: &str, candidate: &str) -> bool {
     strsim::damerau_levenshtein(word, candidate) <= length.div_ceil(3)
 }
 
-fn schedulers_at_hand() -> String {
-    let names: Vec<_> = Scheduler::ALL
-        .iter()
-        .map(|scheduler| scheduler.name())
-        .collect();
-    names.join(" or ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_scheduler_that_does_not_exist_yet_is_refused_with_a_choice() {
-        assert_eq!(scheduler("wrr"), Ok(Scheduler::Wrr));
-        assert_eq!(
-            scheduler("wlc").unwrap_err(),
-            "wlc is not supported yet by this version; choose rr or wrr"
-        );
-        assert_eq!(
-            default_scheduler().unwrap_err(),
-            "none given, and the default, wlc, is not supported yet by this version; choose rr or wrr"
-        );
+    fn an_unknown_scheduler_is_refused_with_a_choice() {
+        for of in Scheduler::ALL {
+            assert_eq!(scheduler(of.name()), Ok(*of));
+        }
         assert_eq!(
             scheduler("wrrr").unwrap_err(),
             "unknown scheduler \"wrrr\"; did you mean wrr?"

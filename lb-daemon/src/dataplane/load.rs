@@ -22,11 +22,16 @@ use lb_common::{
     flow::{FlowKeyV4, FlowKeyV6},
     fragment::{FragmentKey, FragmentVerdict},
     limits::{
-        ACCESS_PREFIXES, EXPIRIES_BYTES, FRAGMENTED_DATAGRAMS, LIMITED_SOURCES, WALK_PAUSE_BYTES,
+        ACCESS_PREFIXES, EXPIRIES_BYTES, FRAGMENTED_DATAGRAMS, LIMITED_SOURCES,
+        MAX_REALS_PER_SERVICE, MAX_TABLE_SIZE, WALK_PAUSE_BYTES,
     },
     persistence::{Template, TemplateKey},
     real::{Egress, Live, NextHop, Pool, RealCounts, RealServer},
-    scheduler::{Scheduler, maglev},
+    scheduler::{
+        SHELF, Scheduler,
+        locality::{LocalityKey, LocalitySet},
+        maglev,
+    },
     service::{AddressKey, Plan, Policy, ReplyEnd, ServiceKey},
     stats::RealStats,
     sweep::Pace,
@@ -36,7 +41,10 @@ use lb_common::{
 use tokio::io::unix::AsyncFd;
 
 use super::{
-    DataPlaneError, Tables, object,
+    DataPlaneError, Tables,
+    localities::{LOCALITIES, Localities},
+    mapped::Mapped,
+    object,
     pinned::PinDir,
     sweep::{Swept, Walked},
     syscall::link_iterator,
@@ -48,6 +56,10 @@ use crate::config::model::Capacity;
 const PLAN_WORDS_PER_REAL: u32 = 64 + 2 * maglev::MOST_PLACES;
 /// And for each service, whose table is long even for few reals.
 const PLAN_WORDS_PER_SERVICE: u32 = 2 * maglev::SHORTEST;
+/// Enough for the longest of plans beside its successor, and others: wrr's of as
+/// many weights as reals, and mh's table.
+const LEAST_PLAN_WORDS: u32 =
+    MAX_REALS_PER_SERVICE * (MAX_REALS_PER_SERVICE + 16) + 4 * MAX_TABLE_SIZE;
 /// Plans beyond two a service, for those that wait to be reused.
 const SPARE_PLANS: u32 = 64;
 /// The kernel's iterator over the elements of a map.
@@ -82,14 +94,21 @@ impl From<Capacity> for Sizes {
                 .services
                 .saturating_mul(2)
                 .saturating_add(SPARE_PLANS),
-            plan_words: capacity
-                .reals
-                .saturating_mul(PLAN_WORDS_PER_REAL)
-                .saturating_add(capacity.services.saturating_mul(PLAN_WORDS_PER_SERVICE)),
+            plan_words: plan_words(&capacity),
             next_hops: capacity.reals,
             templates: capacity.persistence,
         }
     }
+}
+
+/// Words for the plans, whole shelves.
+fn plan_words(capacity: &Capacity) -> u32 {
+    let reals = capacity.reals.saturating_mul(PLAN_WORDS_PER_REAL);
+    let services = capacity.services.saturating_mul(PLAN_WORDS_PER_SERVICE);
+    let words = reals.saturating_add(services).max(LEAST_PLAN_WORDS);
+    words
+        .min(u32::MAX - SHELF as u32)
+        .next_multiple_of(SHELF as u32)
 }
 
 /// How a map looks in the kernel.
@@ -127,6 +146,7 @@ impl Sizes {
                 max_entries,
             }
         }
+        let shelves = |values: u32| values.div_ceil(SHELF as u32);
         use MapType::{Array, Hash, LpmTrie, LruHash, PerCpuArray};
         // At most one for each service and one for each real.
         let addresses = self.services.saturating_add(self.reals);
@@ -152,9 +172,11 @@ impl Sizes {
             layout::<u32, u64>(map::CURRENT_PLANS, Array, self.services),
             layout::<u32, RealStats>(map::SERVICE_STATS, Array, self.services),
             layout::<u32, Plan>(map::PLANS, Array, self.plans),
-            layout::<u32, u32>(map::PLAN_WORDS, Array, self.plan_words),
+            layout::<u32, [u32; SHELF]>(map::PLAN_WORDS, Array, shelves(self.plan_words)),
+            layout::<LocalityKey, LocalitySet>(map::LOCALITIES, Hash, LOCALITIES),
+            layout::<u32, u32>(map::LOCALITY_COUNTS, Array, self.services),
             layout::<u32, RealServer>(map::REALS, Array, self.reals),
-            layout::<u32, RealCounts>(map::REAL_COUNTS, Array, self.reals),
+            layout::<u32, [RealCounts; SHELF]>(map::REAL_COUNTS, Array, shelves(self.reals)),
             layout::<u32, Live>(map::LIVE, Array, self.reals),
             layout::<u32, Pace>(map::PACE, Array, 1),
             layout::<u32, [u8; WALK_PAUSE_BYTES]>(map::PAUSE, Array, 1),
@@ -240,9 +262,9 @@ impl Programs {
             };
             loaded.map_err(|error| DataPlaneError::load(name, error))?;
         }
-        let walked = walked(&mut ebpf, sizes.reals)?;
+        let walked = walked(&mut ebpf, sizes)?;
         let repair = program_fd(&ebpf, program::REPAIR)?;
-        let tables = tables(&mut ebpf, repair)?;
+        let tables = tables(&mut ebpf, sizes, repair)?;
         let stages = typed(&mut ebpf, map::STAGES)?;
         let events = typed(&mut ebpf, map::EVENTS)?;
         let connections_v4 = hash_map(&mut ebpf, map::CONNECTIONS_V4)?;
@@ -395,7 +417,7 @@ fn hash_map(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, DataPlaneErr
     }
 }
 
-fn walked(ebpf: &mut Ebpf, reals: u32) -> Result<Walked, DataPlaneError> {
+fn walked(ebpf: &mut Ebpf, sizes: &Sizes) -> Result<Walked, DataPlaneError> {
     let expiries = typed(ebpf, map::EXPIRIES)?;
     let swept = |iterator, program, table| {
         let entries = map_fd(ebpf, table)?;
@@ -423,12 +445,20 @@ fn walked(ebpf: &mut Ebpf, reals: u32) -> Result<Walked, DataPlaneError> {
         )?,
         live: map_fd(ebpf, map::LIVE)?,
         real_counts: map_fd(ebpf, map::REAL_COUNTS)?,
-        reals,
+        reals: sizes.reals,
+        localities: localities(ebpf, sizes)?,
+        settings: map_fd(ebpf, map::SETTINGS)?,
         table_states: map_fd(ebpf, map::TABLE_STATES)?,
         repair: program_fd(ebpf, program::REPAIR)?,
         pace: map_fd(ebpf, map::PACE)?,
         expiries,
     })
+}
+
+fn localities(ebpf: &Ebpf, sizes: &Sizes) -> Result<Localities, DataPlaneError> {
+    let entries = map_fd(ebpf, map::LOCALITIES)?;
+    let counts = map_fd(ebpf, map::LOCALITY_COUNTS)?;
+    Ok(Localities::new(entries, counts, sizes.services))
 }
 
 fn map_fd(ebpf: &Ebpf, name: &'static str) -> Result<OwnedFd, DataPlaneError> {
@@ -438,6 +468,20 @@ fn map_fd(ebpf: &Ebpf, name: &'static str) -> Result<OwnedFd, DataPlaneError> {
     }
 }
 
+/// A map as memory, of so many values.
+fn mapped<V: aya::Pod>(
+    ebpf: &Ebpf,
+    name: &'static str,
+    length: u32,
+) -> Result<Mapped<V>, DataPlaneError> {
+    let map = map_fd(ebpf, name)?;
+    Mapped::new(map.as_fd(), length).map_err(|source| DataPlaneError::Path {
+        action: "map into memory",
+        path: name.into(),
+        source,
+    })
+}
+
 fn typed<T: TryFrom<Map, Error = aya::maps::MapError>>(
     ebpf: &mut Ebpf,
     name: &'static str,
@@ -445,9 +489,8 @@ fn typed<T: TryFrom<Map, Error = aya::maps::MapError>>(
     T::try_from(take(ebpf, name)?).map_err(|source| DataPlaneError::Map { name, source })
 }
 
-fn tables(ebpf: &mut Ebpf, repair: OwnedFd) -> Result<Tables, DataPlaneError> {
+fn tables(ebpf: &mut Ebpf, sizes: &Sizes, repair: OwnedFd) -> Result<Tables, DataPlaneError> {
     Ok(Tables {
-        plan_words_fd: map_fd(ebpf, map::PLAN_WORDS)?,
         repair,
         services: typed(ebpf, map::SERVICES)?,
         addresses: typed(ebpf, map::ADDRESSES)?,
@@ -455,9 +498,10 @@ fn tables(ebpf: &mut Ebpf, repair: OwnedFd) -> Result<Tables, DataPlaneError> {
         ports: typed(ebpf, map::PORTS)?,
         current_plans: typed::<Array<_, _>>(ebpf, map::CURRENT_PLANS)?,
         plans: typed(ebpf, map::PLANS)?,
-        plan_words: typed(ebpf, map::PLAN_WORDS)?,
+        plan_words: mapped(ebpf, map::PLAN_WORDS, sizes.plan_words)?,
+        localities: localities(ebpf, sizes)?,
         reals: typed(ebpf, map::REALS)?,
-        real_counts: typed(ebpf, map::REAL_COUNTS)?,
+        real_counts: mapped(ebpf, map::REAL_COUNTS, sizes.reals)?,
         real_stats: typed::<PerCpuArray<_, _>>(ebpf, map::REAL_STATS)?,
         service_stats: typed(ebpf, map::SERVICE_STATS)?,
         next_hops: typed(ebpf, map::NEXT_HOPS)?,

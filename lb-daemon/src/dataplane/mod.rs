@@ -10,6 +10,8 @@ mod displaced;
 pub mod error;
 mod features;
 pub mod load;
+pub mod localities;
+mod mapped;
 mod netlink;
 pub mod object;
 mod offload;

@@ -18,6 +18,8 @@ use std::{
 use aya::Pod;
 
 const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
+const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
+const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
 const BPF_OBJ_PIN: libc::c_long = 6;
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_PROG_TEST_RUN: libc::c_long = 10;
@@ -27,6 +29,9 @@ const BPF_MAP_UPDATE_BATCH: libc::c_long = 26;
 const BPF_LINK_CREATE: libc::c_long = 28;
 const BPF_ITER_CREATE: libc::c_long = 33;
 const BPF_LINK_DETACH: libc::c_long = 34;
+
+/// Flag of an update: only of what is there.
+const BPF_EXIST: u64 = 2;
 
 /// `enum bpf_attach_type`.
 const BPF_TRACE_ITER: u32 = 28;
@@ -216,6 +221,36 @@ pub(super) fn lookup<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result
         Ok(_) => Ok(Some(unsafe { value.assume_init() })),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// Writes the value that a hash map of `K` and `V` has at a key, unless it has
+/// none any more.
+pub(super) fn replace<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K, value: &V) -> io::Result<()> {
+    let mut attr = ElementAttr {
+        map_fd: map.as_raw_fd().cast_unsigned(),
+        key: std::ptr::from_ref(key) as u64,
+        value: std::ptr::from_ref(value) as u64,
+        flags: BPF_EXIST,
+        ..ElementAttr::default()
+    };
+    unless_gone(bpf(BPF_MAP_UPDATE_ELEM, &mut attr))
+}
+
+/// Takes a key out of a hash map of `K`, if it is there.
+pub(super) fn remove<K: Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<()> {
+    let mut attr = ElementAttr {
+        map_fd: map.as_raw_fd().cast_unsigned(),
+        key: std::ptr::from_ref(key) as u64,
+        ..ElementAttr::default()
+    };
+    unless_gone(bpf(BPF_MAP_DELETE_ELEM, &mut attr))
+}
+
+fn unless_gone(outcome: io::Result<libc::c_long>) -> io::Result<()> {
+    match outcome {
+        Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -19,7 +19,7 @@ use lb_common::{
     verdict::{DROP_SLOTS, DropReason, ICMP_SUPPRESSED_SLOT, STATELESS_SLOT},
 };
 
-use super::{DataPlaneError, sweep, syscall::update_batch};
+use super::{DataPlaneError, localities::Localities, mapped::Mapped, sweep};
 
 /// The maps that the daemon writes and reads.
 pub struct Tables {
@@ -29,9 +29,10 @@ pub struct Tables {
     pub(super) ports: HashMap<MapData, u32, Egress>,
     pub(super) current_plans: Array<MapData, u64>,
     pub(super) plans: Array<MapData, Plan>,
-    pub(super) plan_words: Array<MapData, u32>,
+    pub(super) plan_words: Mapped<u32>,
+    pub(super) localities: Localities,
     pub(super) reals: Array<MapData, RealServer>,
-    pub(super) real_counts: Array<MapData, RealCounts>,
+    pub(super) real_counts: Mapped<RealCounts>,
     pub(super) real_stats: PerCpuArray<MapData, RealStats>,
     pub(super) service_stats: Array<MapData, RealStats>,
     pub(super) next_hops: Array<MapData, NextHop>,
@@ -43,14 +44,23 @@ pub struct Tables {
     pub(super) marks: LpmTrie<MapData, MarkKey, MarkPorts>,
     pub(super) policies: Array<MapData, Policy>,
     pub(super) one_packet_reals: HashMap<MapData, ReplyEnd, ReplyEnd>,
-    /// For writes of many words at once.
-    pub(super) plan_words_fd: OwnedFd,
     /// The program that corrects counts.
     pub(super) repair: OwnedFd,
 }
 
 /// A prefix and what it leads to.
 pub type Prefix<K, V> = ((u32, K), V);
+
+/// An index that a map does not have.
+fn beyond(name: &'static str) -> DataPlaneError {
+    DataPlaneError::Map {
+        name,
+        source: MapError::OutOfBounds {
+            index: u32::MAX,
+            max_entries: 0,
+        },
+    }
+}
 
 type Result<T> = std::result::Result<T, DataPlaneError>;
 
@@ -274,20 +284,18 @@ impl Tables {
     }
 
     pub fn words(&self, first: u32, length: u32) -> Result<Vec<u32>> {
-        (first..first + length)
-            .map(|index| self.plan_words.get(&index, 0))
-            .collect::<std::result::Result<_, _>>()
-            .map_err(named(map::PLAN_WORDS))
+        (first..first.saturating_add(length))
+            .map(|index| {
+                self.plan_words
+                    .get(index)
+                    .ok_or_else(|| beyond(map::PLAN_WORDS))
+            })
+            .collect()
     }
 
     pub fn set_words(&mut self, first: u32, words: &[u32]) -> Result<()> {
-        update_batch(self.plan_words_fd.as_fd(), first, words).map_err(|source| {
-            DataPlaneError::Path {
-                action: "write",
-                path: map::PLAN_WORDS.into(),
-                source,
-            }
-        })
+        let is_done = self.plan_words.set(first, words);
+        is_done.then_some(()).ok_or_else(|| beyond(map::PLAN_WORDS))
     }
 
     /// The values of all real slots, in order.
@@ -304,8 +312,30 @@ impl Tables {
 
     pub fn real_counts(&self, slot: u32) -> Result<RealCounts> {
         self.real_counts
-            .get(&slot, 0)
-            .map_err(named(map::REAL_COUNTS))
+            .get(slot)
+            .ok_or_else(|| beyond(map::REAL_COUNTS))
+    }
+
+    /// Forgets what a service's scheduler remembers of destinations: all of it,
+    /// or some reals as members of its sets.
+    pub fn forget_localities(&mut self, service: u32, reals: Option<&[u32]>) -> Result<()> {
+        let done = self.localities.forget(service, reals);
+        done.map_err(|source| DataPlaneError::Path {
+            action: "forget entries of",
+            path: map::LOCALITIES.into(),
+            source,
+        })
+    }
+
+    /// Destinations that the schedulers remember, of all services.
+    pub fn locality_count(&self) -> Result<u64> {
+        let counts = self.localities.counts();
+        let counts = counts.map_err(|source| DataPlaneError::Path {
+            action: "read",
+            path: map::LOCALITY_COUNTS.into(),
+            source,
+        })?;
+        Ok(counts.into_iter().map(u64::from).sum())
     }
 
     /// The counters of a real, summed over the CPUs.
@@ -323,9 +353,9 @@ impl Tables {
 
     /// Makes a slot ready for a new real: no connections, counters at 0.
     pub fn clear_real(&mut self, slot: u32) -> Result<()> {
-        self.real_counts
-            .set(slot, RealCounts::default(), 0)
-            .map_err(named(map::REAL_COUNTS))?;
+        if !self.real_counts.set(slot, &[RealCounts::default()]) {
+            return Err(beyond(map::REAL_COUNTS));
+        }
         let cpus = aya::util::nr_cpus().map_err(|(_, source)| DataPlaneError::Path {
             action: "read",
             path: "/sys/devices/system/cpu/possible".into(),

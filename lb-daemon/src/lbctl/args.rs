@@ -1,7 +1,7 @@
 //! The command line's grammar. Flags that this version does not act on yet
 //! are part of it, so that they are refused by name and not as unknown.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args as Flags, Parser, Subcommand};
 
@@ -10,13 +10,15 @@ use crate::{
     api::service_ref,
     config::{
         defence::MAX_RATE,
+        file,
         identity::IpFamily,
         mark,
         persistence::{self, MAX_TIMEOUT_S},
+        scheduling::MAX_SLOW_START_S,
         vocabulary,
     },
 };
-use lb_common::limits::MAX_WEIGHT;
+use lb_common::{limits::MAX_WEIGHT, scheduler::Scheduler};
 
 /// In place of a value: there is to be none.
 pub(super) const OFF: &str = "off";
@@ -120,12 +122,17 @@ pub struct ServiceFlags {
     /// A name for it: letters, digits, ".", "_", "-"
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// rr or wrr
-    #[arg(short, long, value_name = "SCHED")]
+    #[arg(help = schedulers("; new services: wlc"), short, long, value_name = "SCHED")]
     pub scheduler: Option<String>,
-    /// The scheduler's flags
+    /// All of its flags: sh-fallback and sh-port, or mh-fallback and mh-port; "off": none
     #[arg(short = 'b', long, value_name = "FLAG,…", value_delimiter = ',')]
     pub scheduler_flags: Vec<String>,
+    /// mh: places of its table, a prime
+    #[arg(long, value_name = "N")]
+    pub mh_table_size: Option<u32>,
+    /// How long a real that comes up takes to its whole share: 30s, 5m; "off": it has it at once
+    #[arg(long, value_name = "TIME", value_parser = slow_start)]
+    pub slow_start: Option<SlowStartFlag>,
     /// How packets reach its reals
     #[arg(short, long, value_name = "METHOD", value_parser = ["dr", "nat", "tun", "local"])]
     pub forward: Option<String>,
@@ -164,6 +171,13 @@ pub enum PersistenceTime {
 pub enum RateLimitFlag {
     Off,
     On { rate: u32, burst: Option<u32> },
+}
+
+/// `--slow-start`'s value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlowStartFlag {
+    Off,
+    Seconds(u64),
 }
 
 /// `lbctl real …`.
@@ -300,6 +314,12 @@ pub struct ListFlags {
     pub persistent_conn: bool,
 }
 
+/// Their names, so that a new one is in the help by itself.
+pub(super) fn schedulers(rest: &str) -> String {
+    let names: Vec<_> = Scheduler::ALL.iter().map(|of| of.name()).collect();
+    format!("One of {}{rest}", names.join(", "))
+}
+
 fn service_identity(text: &str) -> Result<String, String> {
     vocabulary::service_id(text).map(|_| text.to_owned())
 }
@@ -325,6 +345,22 @@ fn persistence_time(text: &str) -> Result<PersistenceTime, String> {
         .filter(|seconds| (1..=MAX_TIMEOUT_S).contains(seconds))
         .map(PersistenceTime::Seconds)
         .ok_or_else(|| format!("{text:?} is not a time: expected 1 to {MAX_TIMEOUT_S} or off"))
+}
+
+/// A duration of whole seconds as in `lbd.toml`, or `off`.
+fn slow_start(text: &str) -> Result<SlowStartFlag, String> {
+    if text == OFF {
+        return Ok(SlowStartFlag::Off);
+    }
+    let time = file::duration(text)?;
+    let range = Duration::from_secs(1)..=Duration::from_secs(MAX_SLOW_START_S.into());
+    if range.contains(&time) && time.subsec_nanos() == 0 {
+        Ok(SlowStartFlag::Seconds(time.as_secs()))
+    } else {
+        Err(format!(
+            "{text:?} is out of range: whole seconds from 1s to {MAX_SLOW_START_S}s"
+        ))
+    }
 }
 
 fn netmask(text: &str) -> Result<(u8, Option<IpFamily>), String> {
@@ -389,6 +425,9 @@ mod tests {
             "lbctl service add fwmark:80 -s rr",
             "lbctl service edit fwmark6:80 -s rr",
             "lbctl service edit web -s rr",
+            "lbctl service edit web -s mh -b mh-port --mh-table-size 65537",
+            "lbctl service edit web -b off --slow-start 30s",
+            "lbctl service edit web --slow-start off",
             "lbctl service edit web -f nat --masquerade 10.0.0.250,10.0.0.251",
             "lbctl service edit web --masquerade off",
             "lbctl service edit web -p off --no-ops --on-down reset --rate-limit 1000,2000",
@@ -448,6 +487,12 @@ mod tests {
             ),
             ("lbctl list --stats --rate", "cannot be used with"),
             ("lbctl service edit web -p 0", "is not a time"),
+            (
+                "lbctl service edit web --slow-start 30",
+                "is not a duration",
+            ),
+            ("lbctl service edit web --slow-start 500ms", "whole seconds"),
+            ("lbctl service edit web --slow-start 2h", "out of range"),
             ("lbctl service edit web -M 255.0.255.0", "is not a netmask"),
             (
                 "lbctl service edit web --ops --no-ops",

@@ -14,7 +14,7 @@ use super::{
     Usage,
     args::{
         Args, Command, ListFlags, OFF, RateLimitFlag, RealCommand, RealFlags, ServiceCommand,
-        ServiceFlags,
+        ServiceFlags, SlowStartFlag,
     },
     client::{Answer, Client, real_path, reals_path, service_path},
     connections, list, marks,
@@ -207,13 +207,20 @@ fn check(path: &Path, json: bool) -> Result<()> {
 fn service_body(flags: ServiceFlags, family: Option<IpFamily>) -> Result<Map<String, Value>> {
     let persistence = persistence::body(flags.persistent, flags.netmask, family)?;
     let one_packet = (flags.ops || flags.no_ops).then_some(flags.ops);
-    let scheduler_flags = Some(flags.scheduler_flags).filter(|flags| !flags.is_empty());
     Ok(given([
         ("name", flags.name.map(Value::from)),
         ("scheduler", flags.scheduler.map(Value::from)),
-        ("scheduler_flags", scheduler_flags.map(Value::from)),
+        (
+            "scheduler_flags",
+            words(flags.scheduler_flags, "-b: off stands alone")?,
+        ),
+        ("mh_table_size", flags.mh_table_size.map(Value::from)),
+        ("slow_start_s", flags.slow_start.map(slow_start)),
         ("forward", flags.forward.map(Value::from)),
-        ("masquerade", masquerade(flags.masquerade)?),
+        (
+            "masquerade",
+            words(flags.masquerade, "--masquerade: off stands alone")?,
+        ),
         ("persistence", persistence),
         ("one_packet", one_packet.map(Value::from)),
         ("on_down", flags.on_down.map(Value::from)),
@@ -250,14 +257,23 @@ fn rate_limit(flag: RateLimitFlag) -> Value {
     }
 }
 
-fn masquerade(addresses: Vec<String>) -> Result<Option<Value>> {
-    if !addresses.iter().any(|address| address == OFF) {
-        return Ok(Some(addresses)
-            .filter(|addresses| !addresses.is_empty())
+fn slow_start(flag: SlowStartFlag) -> Value {
+    match flag {
+        SlowStartFlag::Off => Value::Null,
+        SlowStartFlag::Seconds(seconds) => seconds.into(),
+    }
+}
+
+/// The words of a flag that takes several; `off`, or an empty one, for none.
+fn words(words: Vec<String>, contradiction: &'static str) -> Result<Option<Value>> {
+    let is_none = |word: &String| word == OFF || word.is_empty();
+    if !words.iter().any(is_none) {
+        return Ok(Some(words)
+            .filter(|words| !words.is_empty())
             .map(Value::from));
     }
-    if addresses.len() > 1 {
-        bail!(Usage("--masquerade: off stands alone"));
+    if words.len() > 1 {
+        bail!(Usage(contradiction));
     }
     Ok(Some(json!([])))
 }
@@ -423,6 +439,14 @@ mod tests {
                 json!({"rate_limit": {"connections": 10}}),
             ),
             ("--rate-limit off", json!({"rate_limit": null})),
+            ("-b off", json!({"scheduler_flags": []})),
+            ("-b ", json!({"scheduler_flags": []})),
+            (
+                "-s mh --mh-table-size 251",
+                json!({"scheduler": "mh", "mh_table_size": 251}),
+            ),
+            ("--slow-start 2m", json!({"slow_start_s": 120})),
+            ("--slow-start off", json!({"slow_start_s": null})),
         ] {
             let flags = service_flags(&format!("lbctl service edit web {flags}"));
             assert_eq!(Value::from(service_body(flags, None).unwrap()), expected);

@@ -82,6 +82,9 @@ pub(super) fn service(service: &wire::Service) -> String {
         // Writing to a string cannot fail.
         let _ = write!(scheduler, " ({})", service.scheduler_flags.join(", "));
     }
+    if let Some(places) = service.mh_table_size {
+        let _ = write!(scheduler, ", {places} places");
+    }
     let stats = service.stats;
     let masquerade = match &service.masquerade[..] {
         [] => "-".to_owned(),
@@ -96,6 +99,7 @@ pub(super) fn service(service: &wire::Service) -> String {
         ("Name", service.name.clone().unwrap_or_else(|| "-".into())),
         ("Owner", service.owner.name().into()),
         ("Scheduler", scheduler),
+        ("Slow start", slow_start(service)),
         ("Forward", service.forward.clone()),
         ("Masquerade", masquerade),
         ("Persistence", persistence(service)),
@@ -136,6 +140,12 @@ fn persistence(service: &wire::Service) -> String {
     let length = persistence.netmask.or(persistence.netmask_v6);
     let netmask = length.map_or_else(String::new, |length| format!(", netmask {length}"));
     format!("{} s{netmask}", persistence.timeout_s)
+}
+
+fn slow_start(service: &wire::Service) -> String {
+    service
+        .slow_start_s
+        .map_or_else(|| "-".into(), |seconds| format!("{seconds} s"))
 }
 
 fn rate_limit(service: &wire::Service) -> String {
@@ -370,8 +380,10 @@ mod tests {
             service: "tcp:192.0.2.10:80".into(),
             name: Some("web".into()),
             owner: wire::Owner::File,
-            scheduler: "rr".into(),
-            scheduler_flags: Vec::new(),
+            scheduler: "mh".into(),
+            scheduler_flags: vec!["mh-fallback".into(), "mh-port".into()],
+            mh_table_size: Some(4093),
+            slow_start_s: None,
             forward: "dr".into(),
             masquerade: Vec::new(),
             persistence: None,
@@ -383,6 +395,10 @@ mod tests {
         });
         assert!(
             page.starts_with("Service      tcp:192.0.2.10:80\nName         web\n"),
+            "{page}"
+        );
+        assert!(
+            page.contains("Scheduler    mh (mh-fallback, mh-port), 4093 places\nSlow start   -\n"),
             "{page}"
         );
         assert!(

@@ -10,25 +10,25 @@ const BACKOFF_CAP_S: u64 = 30;
 
 /// A source of chance good enough for timers.
 #[derive(Debug, Default)]
-pub(super) struct Jitter {
+pub(crate) struct Jitter {
     state: RandomState,
     drawn: u64,
 }
 
 impl Jitter {
     /// `base`, give or take a fifth.
-    pub(super) fn around(&mut self, base: Duration) -> Duration {
+    pub(crate) fn around(&mut self, base: Duration) -> Duration {
         base.mul_f64(0.8 + 0.4 * self.fraction())
     }
 
     /// Anything from nothing to `most`.
-    pub(super) fn within(&mut self, most: Duration) -> Duration {
+    pub(crate) fn within(&mut self, most: Duration) -> Duration {
         most.mul_f64(self.fraction())
     }
 
     /// About 1 s after the first try, then twice as long each time, up to a
     /// cap of about 30 s.
-    pub(super) fn backoff(&mut self, tries: u32) -> Duration {
+    pub(crate) fn backoff(&mut self, tries: u32) -> Duration {
         let seconds = 1_u64.checked_shl(tries).unwrap_or(BACKOFF_CAP_S);
         self.around(Duration::from_secs(seconds.min(BACKOFF_CAP_S)))
     }

@@ -19,7 +19,7 @@ pub mod ownership;
 mod agenda;
 mod event;
 mod hop;
-mod jitter;
+pub(crate) mod jitter;
 mod kernel;
 mod neighbour;
 mod neighbourhood;

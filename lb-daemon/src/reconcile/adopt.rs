@@ -8,7 +8,7 @@ use std::{
 
 use lb_common::{
     real::{RealServer, slot},
-    scheduler::Listed,
+    scheduler::{FULL_SHARE, Listed, SHELF},
     service::AddressKey,
 };
 
@@ -18,6 +18,7 @@ use super::{
         HopImage, Image, NO_HOP, PlanImage, PlanPlace, RealImage, ServiceImage, Welcome, nat_role,
         nat_roles, service_id, service_role,
     },
+    plan::identity,
     ranges::{Ranges, Slots},
 };
 use crate::{
@@ -34,7 +35,7 @@ pub fn read(tables: &Tables, sizes: &Sizes) -> Result<Image, DataPlaneError> {
     let bound = tables.services()?;
     for (key, service_slot) in &bound {
         let Some(id) = service_id(key) else { continue };
-        let plan = read_plan(tables, *service_slot)?;
+        let plan = read_plan(tables, sizes, *service_slot)?;
         let policy = tables.policy(*service_slot)?;
         let entry = ServiceImage {
             slot: *service_slot,
@@ -73,21 +74,31 @@ pub fn read(tables: &Tables, sizes: &Sizes) -> Result<Image, DataPlaneError> {
     Ok(image)
 }
 
-fn read_plan(tables: &Tables, service: u32) -> Result<Option<PlanImage>, DataPlaneError> {
+/// The plan in force; none where it lies beyond the map.
+fn read_plan(
+    tables: &Tables,
+    sizes: &Sizes,
+    service: u32,
+) -> Result<Option<PlanImage>, DataPlaneError> {
     let slot = tables.current_plan(service)?;
     let plan = tables.plan(slot)?;
-    let words = tables.words(plan.first, plan.length)?;
-    let table = tables.words(plan.table_first, plan.table_length)?;
+    let words = u64::from(plan.length) + u64::from(plan.table_length) + u64::from(plan.listed);
+    let length = words.next_multiple_of(SHELF as u64);
+    let is_sound = u64::from(plan.first) + length <= u64::from(sizes.plan_words)
+        && plan.first.is_multiple_of(SHELF as u32);
+    if !is_sound {
+        return Ok(None);
+    }
+    let length = length as u32;
     let place = PlanPlace {
         slot,
         first: plan.first,
-        length: plan.length + plan.table_length,
+        length,
     };
     Ok(Some(PlanImage {
         place,
         plan,
-        words,
-        table,
+        words: tables.words(plan.first, length)?,
         listed: Vec::new(),
     }))
 }
@@ -147,18 +158,13 @@ fn read_reals(tables: &Tables, image: &mut Image) -> Result<(), DataPlaneError> 
                 },
                 index,
             );
-            if retired.is_none()
-                && let Some(plan) = &mut entry.plan
-            {
-                plan.listed.push(Listed {
-                    slot: index,
-                    weight: server.weight,
-                });
-            }
         }
     }
-    for plan in image.services.values_mut().filter_map(|s| s.plan.as_mut()) {
-        sort_as_planned(plan);
+    let Image {
+        services, reals, ..
+    } = image;
+    for plan in services.values_mut().filter_map(|s| s.plan.as_mut()) {
+        plan.listed = listed(plan, reals);
     }
     Ok(())
 }
@@ -183,17 +189,28 @@ fn roles(
     }
 }
 
-/// Puts the reals into the order of configuration, which is not in the maps
-/// but for the plan: every scheduler's words end with the eligible reals in
-/// that order.
-fn sort_as_planned(plan: &mut PlanImage) {
-    let eligible = plan.listed.iter().filter(|real| real.weight > 0).count();
-    let tail = &plan.words[plan.words.len().saturating_sub(eligible)..];
-    let order: HashMap<u32, usize> = tail
-        .iter()
-        .enumerate()
-        .map(|(i, slot)| (*slot, i))
-        .collect();
-    plan.listed
-        .sort_by_key(|real| order.get(&real.slot).copied());
+/// The reals that a plan was made for, in the order of configuration.
+fn listed(plan: &PlanImage, reals: &HashMap<u32, RealImage>) -> Vec<Listed> {
+    let first = (plan.plan.length + plan.plan.table_length) as usize;
+    let slots = plan.words[first..].iter().take(plan.plan.listed as usize);
+    let listed = |slot: &u32| {
+        let server = reals.get(slot)?.server;
+        let id = RealId {
+            address: IpAddr::from(server.address),
+            port: server.port.get(),
+        };
+        Some(Listed {
+            slot: *slot,
+            weight: server.weight.into(),
+            last_weight: server.last_weight.into(),
+            // Of one in its slow start it is not known: the next plan tells.
+            share: if server.up_since_ms == 0 {
+                FULL_SHARE
+            } else {
+                1
+            },
+            identity: identity(id),
+        })
+    };
+    slots.filter_map(listed).collect()
 }

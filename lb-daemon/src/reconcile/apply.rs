@@ -98,6 +98,7 @@ impl Reconciler {
 
     fn try_set_service(&mut self, service: &Service) -> Result<(), ReconcileError> {
         self.refresh()?;
+        let was_bound = self.image.service_slot(service.id).is_some();
         let turn = match self
             .image
             .services
@@ -109,6 +110,9 @@ impl Reconciler {
         };
         let ops = plan::service(&mut self.image, service, turn, Instant::now());
         self.carry_out(ops.map_err(ReconcileError::from))?;
+        if was_bound {
+            return self.write_settings();
+        }
         self.follow_services(None)
     }
 
@@ -232,9 +236,9 @@ impl Reconciler {
 
     fn refresh(&mut self) -> Result<(), DataPlaneError> {
         if self.stale {
-            let expire_quiescent = self.image.expire_quiescent;
-            self.image = adopt::read(&self.tables, &self.sizes)?;
-            self.image.expire_quiescent = expire_quiescent;
+            let mut image = adopt::read(&self.tables, &self.sizes)?;
+            image.expire_quiescent = self.image.expire_quiescent;
+            self.image = image;
             for op in plan::settle(&mut self.image) {
                 write(&mut self.tables, op)?;
             }
@@ -258,7 +262,10 @@ fn write(tables: &mut Tables, op: Op) -> Result<(), DataPlaneError> {
     match op {
         Op::SetHop { slot, hop } => tables.set_next_hop(slot, hop),
         Op::ClearReal { slot } => tables.clear_real(slot),
-        Op::ClearService { slot } => tables.set_service_stats(slot, Default::default()),
+        Op::ClearService { slot } => {
+            tables.forget_localities(slot, None)?;
+            tables.set_service_stats(slot, Default::default())
+        }
         Op::SetReal { slot, real } => tables.set_real(slot, real),
         Op::SetWords { first, words } => tables.set_words(first, &words),
         Op::SetPlan { slot, plan } => tables.set_plan(slot, plan),
@@ -272,6 +279,9 @@ fn write(tables: &mut Tables, op: Op) -> Result<(), DataPlaneError> {
         Op::SetPolicy { service, policy } => tables.set_policy(service, policy),
         Op::SetReply { from, to } => tables.set_reply(from, to),
         Op::RemoveReply { from } => tables.remove_reply(&from),
+        Op::ForgetLocalities { service, reals } => {
+            tables.forget_localities(service, reals.as_deref())
+        }
         Op::Judge { real } => tables.judge(real),
         Op::KeepStats { service, real } => {
             let mut stats = tables.service_stats(service)?;

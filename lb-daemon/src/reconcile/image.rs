@@ -17,6 +17,7 @@ use lb_common::{
 use super::{
     addresses::Addresses,
     ranges::{Ranges, Slots},
+    slow_start::Clock,
 };
 use crate::{
     config::model::{
@@ -32,6 +33,7 @@ pub(super) const PLAN_REST: Duration = Duration::from_millis(100);
 /// The contents of the maps.
 #[derive(Clone, Debug)]
 pub struct Image {
+    pub(super) clock: Clock,
     pub(super) services: HashMap<ServiceId, ServiceImage>,
     pub(super) reals: HashMap<u32, RealImage>,
     pub(super) hops: HashMap<IpAddr, HopImage>,
@@ -79,12 +81,26 @@ pub(super) struct PlanImage {
     pub place: PlanPlace,
     /// As written; its `turn` moves on in the kernel.
     pub plan: Plan,
-    /// The scheduler's words.
+    /// The scheduler's words, the table of stateless picks, the slots of the
+    /// reals, filled up to whole shelves.
     pub words: Vec<u32>,
-    /// The table of stateless picks, which lies behind them.
-    pub table: Vec<u32>,
     /// The reals it was made for, in scan order.
     pub listed: Vec<Listed>,
+}
+
+impl PlanImage {
+    /// Whether it says the same as another one, wherever that lies and whatever
+    /// its turn.
+    pub fn is_of(&self, plan: &Plan, words: &[u32]) -> bool {
+        let placed = Plan {
+            first: self.plan.first,
+            table_first: self.plan.table_first,
+            start: self.plan.start,
+            turn: self.plan.turn,
+            ..*plan
+        };
+        self.plan == placed && self.words.starts_with(words)
+    }
 }
 
 /// A real slot in use.
@@ -101,6 +117,13 @@ pub(super) struct RealImage {
     pub roles: Vec<AddressKey>,
     /// What new persistent clients may expect of it.
     pub welcome: Welcome,
+}
+
+impl RealImage {
+    /// Whether schedulers have been picking it.
+    pub const fn is_up(&self) -> bool {
+        self.retired.is_none() && self.server.weight > 0
+    }
 }
 
 /// Whether a real takes persistent clients.
@@ -141,6 +164,7 @@ impl Image {
     pub fn empty(sizes: &Sizes) -> Self {
         let none = HashSet::new();
         Self {
+            clock: Clock::read(),
             services: HashMap::new(),
             reals: HashMap::new(),
             hops: HashMap::new(),
@@ -258,6 +282,14 @@ impl Image {
     /// Whether replaced plans wait to be taken back.
     pub(super) fn has_resting_plans(&self) -> bool {
         !self.resting.is_empty()
+    }
+
+    /// Takes back what replaced plans occupied, where no packet can be reading
+    /// them.
+    pub fn reclaim_all(&mut self) {
+        if let Some(latest) = self.resting.iter().map(|(since, _)| *since).max() {
+            self.reclaim(latest + PLAN_REST);
+        }
     }
 
     /// Takes back what replaced plans occupied, once no packet reads them.

@@ -16,6 +16,7 @@ pub mod plan;
 pub mod policy;
 pub mod ranges;
 pub mod retire;
+mod slow_start;
 
 pub use apply::{ReconcileError, Reconciler};
 pub use image::Image;

@@ -5,24 +5,23 @@ use std::{collections::HashSet, net::IpAddr, time::Instant};
 
 use lb_common::{
     addr::{Addr, Be16},
-    flow::{Endpoint, FlowKey as _, FlowKeyV6},
     real::{NextHop, Pool, RealServer, flag, slot},
-    scheduler::{
-        Listed, Scheduler,
-        maglev::{self, Entrant},
-        rr, wrr,
-    },
+    scheduler::{Listed, maglev::Entrant},
     service::{AddressKey, Plan, Policy, ReplyEnd, ServiceKey},
 };
 
 pub use self::new_connections::expire_quiescent;
-use self::new_connections::{drop_replies, ensure_policy, ensure_replies, reply_end, welcome};
+pub(super) use self::scheduling::identity;
+use self::{
+    new_connections::{drop_replies, ensure_policy, ensure_replies, reply_end, welcome},
+    scheduling::{ensure_plan, ensure_share},
+};
 use super::{
     image::{
-        HopImage, Image, NO_HOP, PlanImage, PlanPlace, RealImage, ServiceImage, nat_roles,
-        service_key, service_role,
+        HopImage, Image, NO_HOP, RealImage, ServiceImage, nat_roles, service_key, service_role,
     },
     retire::{forget_if_empty, retire},
+    slow_start,
 };
 use crate::config::model::{ForwardingMethod, Real, RealId, RealState, Service, ServiceId};
 
@@ -91,6 +90,12 @@ pub enum Op {
     Judge {
         real: u32,
     },
+    /// What lblc and lblcr remember for a service is void, or what they
+    /// remember of some of its reals.
+    ForgetLocalities {
+        service: u32,
+        reals: Option<Vec<u32>>,
+    },
     /// Adds the counters of a real to what its service has of former ones.
     KeepStats {
         service: u32,
@@ -134,15 +139,28 @@ pub fn service(
     ensure_policy(image, service, &mut ops);
     let mut listed = Vec::with_capacity(service.reals.len());
     let mut entrants = Vec::with_capacity(service.reals.len());
+    // Reals whose slots are one behind the other cost least-cost schedulers least.
+    let mut near = match image.services[&service.id].reals.is_empty() {
+        true => image.real_slots.room_for(service.reals.len() as u32),
+        false => 0,
+    };
     for real in &service.reals {
-        let slot = ensure_real(image, service, service_slot, real, &mut ops)?;
+        let slot = ensure_real(image, service, near, real, now, &mut ops)?;
+        near = slot + 1;
         let weight = real.effective_weight();
         if weight > 0 && real.forward != ForwardingMethod::Nat {
             entrants.push(Entrant::new(slot, weight, identity(real.id)));
         }
+        let share = ensure_share(image, service, slot, now, &mut ops);
         // A real in maint is not there for the scheduler.
         if real.state != RealState::Maint {
-            listed.push(Listed { slot, weight });
+            listed.push(Listed {
+                slot,
+                weight,
+                last_weight: u32::from(image.reals[&slot].server.last_weight),
+                share,
+                identity: identity(real.id),
+            });
         }
     }
     ensure_replies(image, service, &mut ops);
@@ -197,6 +215,10 @@ pub fn remove_service(image: &mut Image, id: ServiceId, now: Instant) -> Vec<Op>
         retire(image, id, real, now, &mut ops);
     }
     drop_pool(image, slot, &mut ops);
+    ops.push(Op::ForgetLocalities {
+        service: slot,
+        reals: None,
+    });
     let end = reply_end(id);
     drop_replies(image, |_, to| Some(to) == end.as_ref(), &mut ops);
     forget_if_empty(image, id);
@@ -294,11 +316,21 @@ fn ensure_service(image: &mut Image, id: ServiceId, ops: &mut Vec<Op>) -> Result
 fn ensure_real(
     image: &mut Image,
     service: &Service,
-    service_slot: u32,
+    near: u32,
     real: &Real,
+    now: Instant,
     ops: &mut Vec<Op>,
 ) -> Result<u32, NoRoom> {
-    let known = image.services[&service.id].reals.get(&real.id).copied();
+    let entry = &image.services[&service.id];
+    let service_slot = entry.slot;
+    let known = entry.reals.get(&real.id).copied();
+    let is_up = real.effective_weight() > 0;
+    let was_up = known.is_some_and(|slot| image.reals[&slot].is_up());
+    let up_since_ms = match known {
+        Some(slot) if was_up && is_up => image.reals[&slot].server.up_since_ms,
+        _ if is_up && slow_start::has_others(entry) => image.clock.ms(now),
+        _ => 0,
+    };
     let next_hop = ensure_hop(image, real, known, ops)?;
     let welcome = welcome(real);
     let lower = if real.lower_threshold == 0 {
@@ -307,11 +339,19 @@ fn ensure_real(
     } else {
         real.lower_threshold
     };
+    let before = known.map_or(0, |slot| image.reals[&slot].server.last_weight);
     let server = RealServer {
         address: Addr::from(real.id.address),
         service: service_slot,
         next_hop,
-        weight: real.effective_weight(),
+        weight: real.effective_weight() as u16,
+        // As configured even where it is quiesced: so it does not depend on what
+        // this director has seen.
+        last_weight: match real.weight.get() {
+            0 => before,
+            weight => weight as u16,
+        },
+        up_since_ms,
         upper: real.upper_threshold,
         lower,
         port: Be16::new(real.id.port),
@@ -338,7 +378,7 @@ fn ensure_real(
         }
         return Ok(slot);
     }
-    let slot = image.real_slots.take().ok_or(NO_REAL)?;
+    let slot = image.real_slots.take_near(near).ok_or(NO_REAL)?;
     image.reals.insert(
         slot,
         RealImage {
@@ -358,15 +398,6 @@ fn ensure_real(
     ensure_role(image, service, real, slot, ops);
     ops.extend([Op::ClearReal { slot }, Op::SetReal { slot, real: server }]);
     Ok(slot)
-}
-
-/// What tells a real from others, the same on every director.
-fn identity(real: RealId) -> u64 {
-    let end = Endpoint {
-        address: Addr::from(real.address),
-        port: Be16::new(real.port),
-    };
-    FlowKeyV6::new(end, end, 0).tag()
 }
 
 fn flags(service: &Service, real: &Real) -> u8 {
@@ -432,120 +463,8 @@ fn ensure_hop(
     Ok(slot)
 }
 
-fn ensure_plan(
-    image: &mut Image,
-    service: &Service,
-    listed: Vec<Listed>,
-    mut entrants: Vec<Entrant>,
-    turn: Option<u64>,
-    now: Instant,
-    ops: &mut Vec<Op>,
-) -> Result<(), NoRoom> {
-    let scheduler = service.scheduler;
-    let mut words = Vec::new();
-    let cycle = match scheduler {
-        Scheduler::Rr => rr::plan(&listed, &mut words),
-        Scheduler::Wrr => wrr::plan(&listed, &mut words),
-    };
-    let mut table = vec![0; maglev::length(entrants.len() as u32) as usize];
-    maglev::fill(&mut entrants, &mut table);
-    let entry = image.services.get_mut(&service.id).expect("made before");
-    if let Some(current) = &mut entry.plan {
-        let same_reals = scheduler == Scheduler::Rr || are_same(&current.listed, &listed);
-        let same_words = current.words == words && current.table == table;
-        if current.plan.scheduler == scheduler as u32 && same_words && same_reals {
-            current.listed = listed;
-            return Ok(());
-        }
-    }
-    let start = start_turn(scheduler, entry.plan.as_ref(), turn, &listed);
-    let (length, table_length) = (words.len() as u32, table.len() as u32);
-    let slot = image.plan_slots.take().ok_or(NO_PLAN)?;
-    let first = image.words.take(length + table_length).ok_or(NO_PLAN)?;
-    let plan = Plan {
-        scheduler: scheduler as u32,
-        first,
-        length,
-        cycle,
-        table_first: first + length,
-        table_length,
-        start,
-        turn: start,
-    };
-    let place = PlanPlace {
-        slot,
-        first,
-        length: length + table_length,
-    };
-    let all: Vec<u32> = words.iter().chain(&table).copied().collect();
-    let service_slot = entry.slot;
-    if let Some(old) = entry.plan.replace(PlanImage {
-        place,
-        plan,
-        words,
-        table,
-        listed,
-    }) {
-        image.resting.push((now, old.place));
-    }
-    ops.extend([
-        Op::SetWords { first, words: all },
-        Op::SetPlan { slot, plan },
-        Op::SetCurrent {
-            service: service_slot,
-            plan: slot,
-        },
-    ]);
-    Ok(())
-}
-
-/// Whether a scheduler that goes by weights sees the same reals: where the
-/// ones of weight 0 stand makes no difference, and adoption does not know it.
-fn are_same(before: &[Listed], after: &[Listed]) -> bool {
-    let eligible = |reals: &[Listed]| {
-        reals
-            .iter()
-            .filter(|r| r.weight > 0)
-            .copied()
-            .collect::<Vec<_>>()
-    };
-    let quiesced = |reals: &[Listed]| {
-        reals
-            .iter()
-            .filter(|r| r.weight == 0)
-            .map(|r| r.slot)
-            .collect::<HashSet<_>>()
-    };
-    eligible(before) == eligible(after) && quiesced(before) == quiesced(after)
-}
-
-/// Where a new plan takes up the old one's sequence.
-fn start_turn(
-    scheduler: Scheduler,
-    old: Option<&PlanImage>,
-    turn: Option<u64>,
-    listed: &[Listed],
-) -> u64 {
-    let (Some(old), Some(turn)) = (old, turn) else {
-        return 0;
-    };
-    if old.plan.scheduler != scheduler as u32 {
-        return 0;
-    }
-    match scheduler {
-        Scheduler::Rr => {
-            let last = (turn > 0 && old.plan.cycle > 0).then(|| {
-                let index = (turn - 1) % u64::from(old.plan.cycle);
-                old.words[index as usize]
-            });
-            let before: Vec<u32> = old.listed.iter().map(|real| real.slot).collect();
-            rr::resume(last, &before, listed)
-        }
-        Scheduler::Wrr => wrr::resume(old.plan.start, turn, &old.listed, listed),
-    }
-}
-
 mod new_connections;
+mod scheduling;
 
 #[cfg(test)]
 mod tests;

@@ -53,6 +53,8 @@ pub fn settings(
         marks: marks_of_fill(defence, sizes.connections),
         most_entries: share(sizes.connections, MOST_PERCENT),
         half_open_mask: sizes.half_open() - 1,
+        locality_s: options.lblc_expiry_s,
+        pad: 0,
     };
     if let Some((network, length)) = v4 {
         settings.flags |= settings_flag::TUNNEL_SOURCES_V4;

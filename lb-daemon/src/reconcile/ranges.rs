@@ -2,49 +2,50 @@
 
 use std::collections::BTreeMap;
 
-/// Slots of an array map: the lowest never used one, or one given back.
+/// Slots of an array map, the lowest first. Those of one owner are best side by
+/// side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slots {
-    capacity: u32,
-    unused: u32,
-    free: Vec<u32>,
+    free: Ranges,
+    used: u32,
 }
 
 impl Slots {
     /// All slots but those in `used` are free.
     #[must_use]
     pub fn new(capacity: u32, used: &std::collections::HashSet<u32>) -> Self {
-        let unused = used.iter().max().map_or(0, |highest| highest + 1);
-        let free = (0..unused)
-            .rev()
-            .filter(|slot| !used.contains(slot))
-            .collect();
         Self {
-            capacity,
-            unused,
-            free,
+            free: Ranges::new(capacity, used.iter().map(|slot| (*slot, 1)).collect()),
+            used: used.len() as u32,
         }
     }
 
     pub fn take(&mut self) -> Option<u32> {
-        if let Some(slot) = self.free.pop() {
-            return Some(slot);
-        }
-        (self.unused < self.capacity).then(|| {
-            self.unused += 1;
-            self.unused - 1
-        })
+        self.take_near(0)
+    }
+
+    /// `near`, or the next free one behind it, or else the lowest.
+    pub fn take_near(&mut self, near: u32) -> Option<u32> {
+        let slot = self.free.take_near(near)?;
+        self.used += 1;
+        Some(slot)
+    }
+
+    /// Where so many free ones lie side by side; 0 if nowhere.
+    #[must_use]
+    pub fn room_for(&self, number: u32) -> u32 {
+        self.free.first_fit(number).map_or(0, |(first, _)| first)
     }
 
     pub fn give_back(&mut self, slot: u32) {
-        debug_assert!(slot < self.unused && !self.free.contains(&slot));
-        self.free.push(slot);
+        self.free.give_back(slot, 1);
+        self.used -= 1;
     }
 
     /// Slots in use.
     #[must_use]
-    pub fn used(&self) -> u32 {
-        self.unused - self.free.len() as u32
+    pub const fn used(&self) -> u32 {
+        self.used
     }
 }
 
@@ -78,12 +79,36 @@ impl Ranges {
         if length == 0 {
             return Some(0);
         }
-        let (&first, &free) = self.free.iter().find(|(_, free)| **free >= length)?;
+        let (first, free) = self.first_fit(length)?;
         self.free.remove(&first);
         if free > length {
             self.free.insert(first + length, free - length);
         }
         Some(first)
+    }
+
+    /// The first free range of at least this length: its start and length.
+    fn first_fit(&self, length: u32) -> Option<(u32, u32)> {
+        let mut free = self.free.iter().map(|(first, free)| (*first, *free));
+        free.find(|(_, free)| *free >= length)
+    }
+
+    /// One word: `near`, or the next free one behind it, or else the first.
+    fn take_near(&mut self, near: u32) -> Option<u32> {
+        let around = self.free.range(..=near).next_back();
+        let around = around.filter(|(first, length)| *first + *length > near);
+        let behind = || self.free.range(near..).next();
+        let is_free = around.is_some();
+        let (&first, &length) = around.or_else(behind).or_else(|| self.free.iter().next())?;
+        let at = if is_free { near } else { first };
+        self.free.remove(&first);
+        if at > first {
+            self.free.insert(first, at - first);
+        }
+        if at + 1 < first + length {
+            self.free.insert(at + 1, first + length - at - 1);
+        }
+        Some(at)
     }
 
     pub fn give_back(&mut self, first: u32, length: u32) {
@@ -152,5 +177,23 @@ mod tests {
         slots.give_back(1);
         assert_eq!(slots.used(), 2);
         assert_eq!(slots.take(), Some(1));
+    }
+
+    #[test]
+    fn slots_lie_side_by_side_where_they_can() {
+        let mut slots = Slots::new(10, &[1, 4].into());
+        assert_eq!(
+            [slots.room_for(2), slots.room_for(3), slots.room_for(9)],
+            [2, 5, 0]
+        );
+        assert_eq!([slots.take_near(5), slots.take_near(6)], [Some(5), Some(6)]);
+        // 1 is taken: the next one. None behind 9: the lowest.
+        assert_eq!(slots.take_near(1), Some(2));
+        assert_eq!([slots.take_near(9), slots.take_near(9)], [Some(9), Some(0)]);
+        assert_eq!(slots.used(), 7);
+        // From the beginning of what is left, and on.
+        let mut slots = Slots::new(100, &(40..98).collect());
+        let taken = [98, 99, 100, 1, 2].map(|near| slots.take_near(near));
+        assert_eq!(taken, [98, 99, 0, 1, 2].map(Some));
     }
 }

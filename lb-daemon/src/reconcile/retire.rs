@@ -1,7 +1,7 @@
 //! The way out: a deleted real keeps its slot while connections refer to it,
 //! and then gives back everything that it held.
 
-use std::{net::IpAddr, time::Instant};
+use std::{collections::BTreeMap, net::IpAddr, time::Instant};
 
 use lb_common::real::{NextHop, RealServer, slot};
 
@@ -24,11 +24,28 @@ pub fn free_retired(
         .filter(|(slot, real)| real.retired.is_some_and(|at| at < began) && !is_referenced(**slot))
         .map(|(slot, _)| *slot)
         .collect();
-    let mut ops = Vec::new();
+    let mut ops = forget(image, &free);
     for slot in free {
         free_real(image, slot, &mut ops);
     }
     ops
+}
+
+/// Schedulers forget these reals, before anybody else gets their slots. To look
+/// through what a service remembers takes as long for one real as for many.
+fn forget(image: &Image, slots: &[u32]) -> Vec<Op> {
+    let mut by_service = BTreeMap::<u32, Vec<u32>>::new();
+    for slot in slots {
+        let service = image.reals[slot].server.service;
+        by_service.entry(service).or_default().push(*slot);
+    }
+    let forgotten = by_service.into_iter();
+    forgotten
+        .map(|(service, reals)| Op::ForgetLocalities {
+            service,
+            reals: Some(reals),
+        })
+        .collect()
 }
 
 /// Marks a real as deleted; its connections go on.

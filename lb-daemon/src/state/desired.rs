@@ -2,7 +2,7 @@
 //! and the rules of who wins when the file and the runtime both have a say.
 //! Pure; the director task carries it out.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use lb_common::limits::MAX_REALS_PER_SERVICE;
 
@@ -16,7 +16,7 @@ use crate::{
     config::{
         model::{
             ForwardingMethod, MarkRule, OnDown, Persistence, RateLimit, Real, RealId, Scheduler,
-            Service, ServiceId, Tunnel,
+            Scheduling, Service, ServiceId, Tunnel,
         },
         rules::{self, Invalid},
         vocabulary::did_you_mean,
@@ -45,6 +45,9 @@ pub struct ServiceEntry {
     pub id: ServiceId,
     pub name: Option<String>,
     pub scheduler: Scheduler,
+    pub scheduler_flags: u32,
+    pub mh_table_size: u32,
+    pub slow_start: Option<Duration>,
     pub forward: ForwardingMethod,
     pub masquerade: Vec<IpAddr>,
     pub persistence: Option<Persistence>,
@@ -81,6 +84,9 @@ impl ServiceEntry {
             id,
             name,
             scheduler,
+            scheduler_flags,
+            mh_table_size,
+            slow_start,
             forward,
             masquerade,
             persistence,
@@ -98,6 +104,9 @@ impl ServiceEntry {
             id,
             name,
             scheduler,
+            scheduler_flags,
+            mh_table_size,
+            slow_start,
             forward,
             masquerade,
             persistence,
@@ -118,6 +127,9 @@ impl ServiceEntry {
             id: self.id,
             name: self.name.clone(),
             scheduler: self.scheduler,
+            scheduler_flags: self.scheduler_flags,
+            mh_table_size: self.mh_table_size,
+            slow_start: self.slow_start,
             forward: self.forward,
             masquerade: self.masquerade.clone(),
             persistence: self.persistence,
@@ -126,6 +138,28 @@ impl ServiceEntry {
             rate_limit: self.rate_limit,
             reals: self.reals.iter().map(|entry| entry.real).collect(),
         }
+    }
+
+    pub(super) const fn scheduling(&self) -> Scheduling {
+        Scheduling {
+            scheduler: self.scheduler,
+            flags: self.scheduler_flags,
+            table_size: self.mh_table_size,
+            slow_start: self.slow_start,
+        }
+    }
+
+    const fn set_scheduling(&mut self, scheduling: Scheduling) {
+        let Scheduling {
+            scheduler,
+            flags,
+            table_size,
+            slow_start,
+        } = scheduling;
+        self.scheduler = scheduler;
+        self.scheduler_flags = flags;
+        self.mh_table_size = table_size;
+        self.slow_start = slow_start;
     }
 
     fn position(&self, id: RealId) -> Option<usize> {
@@ -275,9 +309,11 @@ impl Desired {
         if let Some(name) = patch.name {
             entry.name = Some(name);
         }
-        if let Some(scheduler) = patch.scheduler {
-            entry.scheduler = scheduler;
-        }
+        let scheduling = patch.scheduling.apply(entry.scheduling());
+        entry.set_scheduling(
+            scheduling
+                .map_err(|problem| ChangeError::Invalid(format!("service {id}: {problem}")))?,
+        );
         if let Some(forward) = patch.forward {
             entry.forward = forward;
         }
@@ -441,7 +477,7 @@ fn merge_service(
         ));
     } else if old.edited && keep_edits {
         entry.name.clone_from(&old.name);
-        entry.scheduler = old.scheduler;
+        entry.set_scheduling(old.scheduling());
         entry.forward = old.forward;
         entry.masquerade.clone_from(&old.masquerade);
         entry.persistence = old.persistence;

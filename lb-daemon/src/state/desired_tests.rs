@@ -1,7 +1,10 @@
 //! What an operator does to the desired state, and what holds afterwards.
 
 use super::{
-    super::handle::{PersistencePatch, Switch, TunnelPatch},
+    super::{
+        handle::{PersistencePatch, Switch, TunnelPatch},
+        scheduling::SchedulingPatch,
+    },
     *,
 };
 use crate::config::model::{RealState, TunnelKind, Weight};
@@ -327,6 +330,57 @@ fn thresholds_are_edited_one_by_one() {
     let error = edit(Some(40), None).unwrap_err().to_string();
     assert!(error.contains("lower_threshold 50 is above"), "{error}");
     assert_eq!(edit(Some(0), Some(0)), Ok((0, 0)));
+}
+
+#[test]
+fn another_scheduler_takes_along_what_it_has_itself() {
+    let mut desired = loaded(&[2]);
+    let mut edit = |scheduling| {
+        let patch = ServicePatch {
+            scheduling,
+            ..ServicePatch::default()
+        };
+        let mut edited = desired.clone();
+        edited.edit_service(&web(), patch)?;
+        desired = edited;
+        let restarted = merge(&[service(WEB, &[2])], &desired, true).0;
+        assert_eq!(restarted, desired);
+        Ok::<_, ChangeError>(desired.services[0].scheduling())
+    };
+    let to = |scheduler| SchedulingPatch {
+        scheduler: Some(scheduler),
+        ..SchedulingPatch::default()
+    };
+    let mh = SchedulingPatch {
+        flags: Some(vec!["mh-port".into()]),
+        table_size: Some(251),
+        ..to(Scheduler::Mh)
+    };
+    let edited = edit(mh).unwrap();
+    assert_eq!((edited.flags, edited.table_size), (1, 251));
+    assert_eq!(
+        edit(to(Scheduler::Sh)),
+        Ok(Scheduling::plain(Scheduler::Sh))
+    );
+    let slow = |scheduler| SchedulingPatch {
+        slow_start: Switch::On(Duration::from_secs(30)),
+        ..to(scheduler)
+    };
+    let error = edit(slow(Scheduler::Sh)).unwrap_err().to_string();
+    assert!(error.contains("sh has no slow_start"), "{error}");
+    let flags = SchedulingPatch {
+        flags: Some(vec!["mh-port".into()]),
+        ..SchedulingPatch::default()
+    };
+    assert_eq!(
+        edit(flags).unwrap_err().to_string(),
+        "service tcp:192.0.2.10:80: scheduler_flags: sh has no flag \"mh-port\"; it takes sh-fallback, sh-port"
+    );
+    assert!(edit(slow(Scheduler::Lc)).unwrap().slow_start.is_some());
+    assert_eq!(
+        edit(to(Scheduler::Fo)),
+        Ok(Scheduling::plain(Scheduler::Fo))
+    );
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use super::desired::Desired;
-use crate::config::model::{Config, Real, Service, ServiceId, Tunnel, TunnelKind};
+use crate::config::{
+    model::{Config, Real, Service, ServiceId, Tunnel, TunnelKind},
+    scheduling,
+};
 
 /// The services that differ, each with lines that say how.
 pub(super) fn differences(before: &Desired, after: &Desired) -> Vec<(ServiceId, Vec<String>)> {
@@ -40,45 +43,13 @@ pub(super) fn mark_differences(before: &Desired, after: &Desired) -> Vec<String>
 fn describe(before: &Service, after: &Service) -> Vec<String> {
     let id = after.id;
     let mut lines = Vec::new();
-    if before.scheduler != after.scheduler {
-        let (from, to) = (before.scheduler.name(), after.scheduler.name());
-        lines.push(format!("service {id}: scheduler {from} -> {to}"));
-    }
-    if before.masquerade != after.masquerade {
-        let list = |service: &Service| match &service.masquerade[..] {
-            [] => "none".to_owned(),
-            pool => pool
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(", "),
-        };
-        let (from, to) = (list(before), list(after));
-        lines.push(format!("service {id}: masquerade {from} -> {to}"));
-    }
-    if before.persistence != after.persistence {
-        let text = |service: &Service| match service.persistence {
-            None => "none".to_owned(),
-            Some(of) => format!("{} s /{}", of.timeout_s, of.prefix(service.id.family())),
-        };
-        let (from, to) = (text(before), text(after));
-        lines.push(format!("service {id}: persistence {from} -> {to}"));
-    }
-    if before.one_packet != after.one_packet {
-        let (from, to) = (before.one_packet, after.one_packet);
-        lines.push(format!("service {id}: one_packet {from} -> {to}"));
-    }
-    if before.on_down != after.on_down {
-        let (from, to) = (before.on_down.name(), after.on_down.name());
-        lines.push(format!("service {id}: on_down {from} -> {to}"));
-    }
-    if before.rate_limit != after.rate_limit {
-        let text = |service: &Service| match service.rate_limit {
-            None => "none".to_owned(),
-            Some(limit) => format!("{}/s, burst {}", limit.connections, limit.burst),
-        };
-        let (from, to) = (text(before), text(after));
-        lines.push(format!("service {id}: rate_limit {from} -> {to}"));
+    for (key, from, to) in settings(before)
+        .into_iter()
+        .zip(settings(after))
+        .map(|((key, from), (_, to))| (key, from, to))
+        .filter(|(_, from, to)| from != to)
+    {
+        lines.push(format!("service {id}: {key} {from} -> {to}"));
     }
     if before.name != after.name || before.forward != after.forward {
         lines.push(format!("service {id}: changed"));
@@ -101,6 +72,48 @@ fn describe(before: &Service, after: &Service) -> Vec<String> {
         lines.push(format!("service {id}: order of its reals changed"));
     }
     lines
+}
+
+/// A service's settings whose values are told, in words.
+fn settings(service: &Service) -> [(&'static str, String); 9] {
+    let none = || "none".to_owned();
+    let masquerade: Vec<_> = service.masquerade.iter().map(ToString::to_string).collect();
+    [
+        ("scheduler", service.scheduler.name().to_owned()),
+        (
+            "scheduler_flags",
+            scheduling::flag_list(service.scheduler, service.scheduler_flags),
+        ),
+        ("mh_table_size", service.mh_table_size.to_string()),
+        (
+            "slow_start",
+            service
+                .slow_start
+                .map_or_else(none, |time| format!("{} s", time.as_secs())),
+        ),
+        (
+            "masquerade",
+            if masquerade.is_empty() {
+                none()
+            } else {
+                masquerade.join(", ")
+            },
+        ),
+        (
+            "persistence",
+            service.persistence.map_or_else(none, |of| {
+                format!("{} s /{}", of.timeout_s, of.prefix(service.id.family()))
+            }),
+        ),
+        ("one_packet", service.one_packet.to_string()),
+        ("on_down", service.on_down.name().to_owned()),
+        (
+            "rate_limit",
+            service.rate_limit.map_or_else(none, |limit| {
+                format!("{}/s, burst {}", limit.connections, limit.burst)
+            }),
+        ),
+    ]
 }
 
 fn describe_real(service: ServiceId, before: &Real, after: &Real) -> String {
@@ -179,4 +192,49 @@ pub(super) fn other_differences(before: &Config, after: &Config) -> Vec<String> 
         lines.push("defence changed".into());
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::model::{Scheduler, Scheduling};
+
+    #[test]
+    fn what_belongs_to_the_scheduler_is_told() {
+        let id = "tcp:192.0.2.10:80".parse().unwrap();
+        let before = Service::new(id, Scheduler::Sh);
+        let with = |scheduling| {
+            let mut after = before.clone();
+            after.set_scheduling(scheduling);
+            describe(&before, &after)
+        };
+        let sh = Scheduling::plain(Scheduler::Sh);
+        let flags = lb_common::scheduler::flag::PORT;
+        assert_eq!(
+            with(Scheduling { flags, ..sh }),
+            ["service tcp:192.0.2.10:80: scheduler_flags none -> sh-port"]
+        );
+        assert_eq!(
+            with(Scheduling {
+                slow_start: Some(Duration::from_secs(30)),
+                ..Scheduling::plain(Scheduler::Wlc)
+            }),
+            [
+                "service tcp:192.0.2.10:80: scheduler sh -> wlc",
+                "service tcp:192.0.2.10:80: slow_start none -> 30 s",
+            ]
+        );
+        assert_eq!(
+            with(Scheduling {
+                table_size: 251,
+                ..Scheduling::plain(Scheduler::Mh)
+            }),
+            [
+                "service tcp:192.0.2.10:80: scheduler sh -> mh",
+                "service tcp:192.0.2.10:80: mh_table_size 4093 -> 251",
+            ]
+        );
+    }
 }

@@ -20,6 +20,7 @@ use super::{
     handle::{ChangeError, Reply, Request, ServiceRef},
     interfaces::Interfaces,
     path_mtu::PathMtus,
+    slow_start::SlowStarts,
     store::Store,
 };
 use crate::{
@@ -51,6 +52,7 @@ pub struct Director {
     pub(super) resolutions: HashMap<IpAddr, Resolution>,
     pub(super) interfaces: Interfaces,
     pub(super) path_mtus: PathMtus,
+    pub(super) slow_starts: SlowStarts,
     /// Reals that the log has called unreachable.
     pub(super) unreachable: HashSet<IpAddr>,
     pub(super) events: AsyncFd<RingBuf<MapData>>,
@@ -76,6 +78,7 @@ enum Wake {
     /// False: there will be no more news.
     Links(bool),
     PathMtus,
+    Shares,
     Inspection,
     Walk(Option<Report>),
     Events(Vec<Event>),
@@ -94,11 +97,14 @@ impl Director {
         loop {
             let inspect_at = self.interfaces.deadline();
             let path_mtus_end = self.path_mtus.deadline().unwrap_or(inspect_at);
+            let next_share = self.slow_starts.next;
+            let shares_grow_at = next_share.unwrap_or(inspect_at);
             let wake = tokio::select! {
                 request = requests.recv() => Wake::Request(request),
                 changes = self.hop_changes.recv() => Wake::Hops(changes),
                 change = self.interfaces.links.changed() => Wake::Links(change.is_ok()),
                 () = sleep_until(path_mtus_end.into()) => Wake::PathMtus,
+                () = sleep_until(shares_grow_at.into()), if next_share.is_some() => Wake::Shares,
                 () = sleep_until(inspect_at.into()) => Wake::Inspection,
                 report = self.reports.recv() => Wake::Walk(report),
                 events = next_events(&mut self.events) => Wake::Events(events),
@@ -109,6 +115,7 @@ impl Director {
                 Wake::Hops(Some(changes)) => self.note_hops(changes),
                 Wake::Links(true) => self.note_links(),
                 Wake::PathMtus => self.restore_path_mtus(),
+                Wake::Shares => self.grow_shares(),
                 Wake::Inspection => self.inspect(),
                 Wake::Walk(Some(report)) => self.note_walk(&report).await,
                 Wake::Events(events) => self.note_events(&events),
@@ -212,24 +219,39 @@ impl Director {
     ) -> Result<(), ChangeError> {
         let before = std::mem::replace(&mut self.desired, desired);
         let marks_change = before.marks != self.desired.marks;
-        let done = self
-            .apply(changed, marks_change)
-            .map_err(|error| ChangeError::Failed(error.to_string()))
-            .and_then(|()| {
-                self.store
-                    .save(&self.desired)
-                    .map_err(|error| ChangeError::Failed(format!("save the state: {error}")))
-            });
-        if done.is_err() {
-            self.desired = before;
-            if let Err(error) = self.apply(changed, marks_change) {
-                tracing::error!(%error, "going back after a failed change failed");
+        let done = match self.store.save(&self.desired) {
+            Ok(()) => self.apply_or_go_back(before, changed, marks_change),
+            Err(error) => {
+                self.desired = before;
+                Err(ChangeError::Failed(format!("save the state: {error}")))
             }
-        }
+        };
+        self.schedule_shares();
         self.watch_hops().await;
         self.warn_of_forwarding();
         self.warn_of_foreign().await;
         done
+    }
+
+    /// Saved before it is applied: to go back in the maps is not nothing, as a real
+    /// that comes up again begins slowly.
+    fn apply_or_go_back(
+        &mut self,
+        before: Desired,
+        changed: &[ServiceId],
+        marks_change: bool,
+    ) -> Result<(), ChangeError> {
+        let Err(error) = self.apply(changed, marks_change) else {
+            return Ok(());
+        };
+        self.desired = before;
+        if let Err(error) = self.apply(changed, marks_change) {
+            tracing::error!(%error, "going back after a failed change failed");
+        }
+        if let Err(error) = self.store.save(&self.desired) {
+            tracing::error!(%error, "saving the state after a failed change failed");
+        }
+        Err(ChangeError::Failed(error.to_string()))
     }
 
     fn apply(&mut self, changed: &[ServiceId], marks_change: bool) -> Result<(), ReconcileError> {

@@ -10,11 +10,11 @@ use crate::{
     api::wire,
     config::model::{
         ForwardingMethod, MarkRule, OnDown, Persistence, RateLimit, Real, RealId, RealState,
-        Scheduler, Service, ServiceId, Timeouts, Tunnel, TunnelKind, Weight,
+        Service, ServiceId, Timeouts, Tunnel, TunnelKind, Weight,
     },
 };
 
-use super::timeouts::TimeoutEdits;
+use super::{scheduling::SchedulingPatch, timeouts::TimeoutEdits};
 use crate::connections::Roster;
 
 /// Whose connections are meant, deleted reals' and services' too.
@@ -38,7 +38,7 @@ pub enum ServiceRef {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServicePatch {
     pub name: Option<String>,
-    pub scheduler: Option<Scheduler>,
+    pub scheduling: SchedulingPatch,
     pub forward: Option<ForwardingMethod>,
     /// Empty: the clients' own addresses.
     pub masquerade: Option<Vec<std::net::IpAddr>>,

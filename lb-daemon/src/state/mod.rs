@@ -11,6 +11,8 @@ pub mod marks;
 mod next_hops;
 mod path_mtu;
 mod reload;
+pub mod scheduling;
+mod slow_start;
 pub mod start;
 pub mod store;
 mod stored;

@@ -128,6 +128,8 @@ pub(super) fn rehearse(
     let now = Instant::now();
     let entries: HashMap<_, _> = desired.services.iter().map(|e| (e.id, e)).collect();
     for service in changed {
+        // The real changes wait for that where they have to.
+        image.reclaim_all();
         match entries.get(service) {
             Some(entry) => {
                 plan::service(&mut image, &entry.service(), None, now).map_err(|error| {

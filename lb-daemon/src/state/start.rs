@@ -20,6 +20,7 @@ use super::{
     interfaces::{Interfaces, write_ports},
     path_mtu::PathMtus,
     reload::{NoRoomFor, rehearse},
+    slow_start::SlowStarts,
     store::Store,
 };
 use crate::{
@@ -156,6 +157,7 @@ impl Director {
             resolutions: HashMap::new(),
             interfaces: Interfaces::new(links),
             path_mtus: PathMtus::default(),
+            slow_starts: SlowStarts::default(),
             unreachable: HashSet::new(),
             events,
             sweeper,
@@ -173,6 +175,7 @@ impl Director {
         if let Err(error) = director.store.save(&director.desired) {
             warn!(%error, "the state cannot be saved");
         }
+        director.schedule_shares();
         director.watch_hops().await;
         // The answers that came while the rest was set up.
         while let Ok(changes) = director.hop_changes.try_recv() {

@@ -72,7 +72,7 @@ mod tests {
         mark,
         model::{
             ForwardingMethod, MarkRule, OnDown, Persistence, Protocol, RateLimit, Real, RealId,
-            RealState, Scheduler, Service, ServiceId, Tunnel, TunnelKind,
+            RealState, Scheduler, Scheduling, Service, ServiceId, Tunnel, TunnelKind,
         },
     };
 
@@ -100,7 +100,10 @@ mod tests {
             .add_service(Service {
                 id,
                 name: Some("web".into()),
-                scheduler: Scheduler::Wrr,
+                scheduler: Scheduler::Mh,
+                scheduler_flags: lb_common::scheduler::flag::PORT,
+                mh_table_size: 251,
+                slow_start: None,
                 forward: ForwardingMethod::Nat,
                 masquerade: vec![[10, 0, 0, 250].into()],
                 persistence: Some(Persistence {
@@ -136,6 +139,7 @@ mod tests {
         for id in ["fwmark6:80", "udp:192.0.2.11:53"] {
             let mut service = Service::new(id.parse().unwrap(), Scheduler::Rr);
             service.one_packet = id.starts_with("udp");
+            service.slow_start = Some(std::time::Duration::from_secs(30));
             desired.add_service(service).unwrap();
         }
         desired.deleted.push("udp:192.0.2.10:53".parse().unwrap());
@@ -165,6 +169,8 @@ mod tests {
         let (loaded, warning) = Store::new(dir.path()).load();
         assert_eq!(warning, None);
         assert!(loaded.services[0].masquerade.is_empty());
+        let scheduling = loaded.services[0].service().scheduling();
+        assert_eq!(scheduling, Scheduling::plain(Scheduler::Rr));
         let real = loaded.services[0].reals[0].real;
         assert_eq!(real, Real::new(real.id, ForwardingMethod::Tun));
         assert_eq!(loaded.services[0].persistence, None);

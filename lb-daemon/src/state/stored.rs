@@ -1,7 +1,7 @@
 //! The desired state as `state.json` has it. What a version does not know is
 //! refused, what it has and an earlier one had not is the default.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,11 +14,11 @@ use crate::{
     api::wire::{self, Owner, RateLimit},
     config::{
         model::{
-            ForwardingMethod, MarkRule, OnDown, Persistence, Real, RealId, RealState, Scheduler,
-            Tunnel, Weight,
+            DEFAULT_TABLE_SIZE, ForwardingMethod, MarkRule, OnDown, Persistence, Real, RealId,
+            RealState, Tunnel, Weight,
         },
         persistence::MAX_TIMEOUT_S,
-        vocabulary,
+        scheduling, vocabulary,
     },
 };
 
@@ -45,6 +45,13 @@ struct StoredService {
     service: String,
     name: Option<String>,
     scheduler: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    scheduler_flags: Vec<String>,
+    /// Absent: the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mh_table_size: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    slow_start_s: Option<u64>,
     forward: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     masquerade: Vec<IpAddr>,
@@ -126,6 +133,9 @@ impl From<&ServiceEntry> for StoredService {
             service: entry.id.to_string(),
             name: entry.name.clone(),
             scheduler: entry.scheduler.name().into(),
+            scheduler_flags: scheduling::flag_names(entry.scheduler, entry.scheduler_flags),
+            mh_table_size: Some(entry.mh_table_size).filter(|size| *size != DEFAULT_TABLE_SIZE),
+            slow_start_s: entry.slow_start.map(|time| time.as_secs()),
             forward: entry.forward.name().into(),
             masquerade: entry.masquerade.clone(),
             persistence: entry.persistence.map(StoredPersistence::from),
@@ -193,11 +203,14 @@ impl TryFrom<StoredService> for ServiceEntry {
             port: id.port,
         };
         let reals: Result<Vec<_>, _> = stored.reals.iter().map(RealEntry::try_from).collect();
+        let scheduler = vocabulary::scheduler(&stored.scheduler)?;
         let entry = Self {
             id: stored.service.parse()?,
             name: stored.name,
-            scheduler: Scheduler::from_name(&stored.scheduler)
-                .ok_or_else(|| format!("unknown scheduler {}", stored.scheduler))?,
+            scheduler,
+            scheduler_flags: scheduling::flags(scheduler, &stored.scheduler_flags)?,
+            mh_table_size: stored.mh_table_size.unwrap_or(DEFAULT_TABLE_SIZE),
+            slow_start: stored.slow_start_s.map(Duration::from_secs),
             forward: forward(&stored.forward)?,
             masquerade: stored.masquerade,
             persistence: stored.persistence.map(Persistence::try_from).transpose()?,

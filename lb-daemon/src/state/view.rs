@@ -1,6 +1,6 @@
 //! The running state as the API shows it.
 
-use lb_common::stats::RealStats;
+use lb_common::{scheduler::FULL_SHARE, stats::RealStats};
 
 use super::{
     desired::{RealEntry, ServiceEntry},
@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     api::wire,
-    config::model::ForwardingMethod,
-    dataplane::DataPlaneError,
+    config::{model::ForwardingMethod, scheduling},
+    dataplane::{DataPlaneError, localities::LOCALITIES},
     net::hops::{Reason, Resolution},
 };
 
@@ -51,7 +51,9 @@ impl Director {
             name: entry.name.clone(),
             owner: entry.owner,
             scheduler: entry.scheduler.name().into(),
-            scheduler_flags: Vec::new(),
+            scheduler_flags: scheduling::flag_names(entry.scheduler, entry.scheduler_flags),
+            mh_table_size: entry.scheduling().shown_table_size(),
+            slow_start_s: entry.slow_start.map(|time| time.as_secs()),
             forward: entry.forward.name().into(),
             masquerade: entry.masquerade.clone(),
             persistence: entry
@@ -72,6 +74,7 @@ impl Director {
     ) -> Result<wire::Real, DataPlaneError> {
         let tables = self.reconciler.tables();
         let real = &entry.real;
+        let share = self.reconciler.image().share(service.id, real.id);
         let (counts, stats) = match self.reconciler.real_slot(service.id, real.id) {
             Some(slot) => (tables.real_counts(slot)?, tables.real_stats(slot)?),
             None => Default::default(),
@@ -81,7 +84,7 @@ impl Director {
             forward: real.forward.name().into(),
             tunnel: wire::Tunnel::of(real),
             weight: real.weight.get(),
-            effective_weight: real.effective_weight(),
+            effective_weight: (real.effective_weight() * share).div_ceil(FULL_SHARE),
             state: real.state.name().into(),
             health: "up".into(),
             owner: entry.owner,
@@ -132,6 +135,7 @@ impl Director {
             |error: crate::dataplane::DataPlaneError| ChangeError::Failed(error.to_string());
         let tables = self.reconciler.tables();
         let drops = tables.drops().map_err(failed)?;
+        let localities = tables.locality_count().map_err(failed)?;
         let [v4, v6] = tables.table_states().map_err(failed)?;
         let mut unresolved = Vec::new();
         for service in &self.desired.services {
@@ -156,6 +160,7 @@ impl Director {
                 table("connections_v4", v4.count().into(), capacity.connections),
                 table("connections_v6", v6.count().into(), capacity.connections),
                 table("persistence", self.templates, capacity.persistence),
+                table("localities", localities, LOCALITIES),
                 table("services", services.into(), capacity.services),
                 table("reals", reals.into(), capacity.reals),
             ],

@@ -1,20 +1,10 @@
-//! Weighted round robin: `lb_common::scheduler::wrr` on the plan's bands.
+//! Weighted round robin: turns of `PLANS`, bands of `PLAN_WORDS`.
 
-use lb_common::{scheduler::wrr, service::Plan};
+use lb_common::scheduler::wrr::Wrr;
 
-use super::{Turns, Words};
 use crate::packet::Packet;
-
-struct Wrr;
-
-impl Turns for Wrr {
-    #[inline(always)]
-    fn pick(turn: u64, plan: &Plan, words: &Words) -> Option<u32> {
-        wrr::pick(turn, plan.cycle, words)
-    }
-}
 
 #[inline(always)]
 pub fn run(packet: &Packet) -> u32 {
-    super::with_plan::<Wrr>(packet)
+    super::run::<Wrr>(packet)
 }

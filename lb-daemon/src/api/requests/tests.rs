@@ -35,8 +35,24 @@ fn what_is_wrong_is_named() {
     for (body, expected) in [
         (json!({}), "service: missing"),
         (
-            json!({"service": "tcp:192.0.2.10:80"}),
-            "scheduler: none given, and the default, wlc, is not supported yet by this version; choose rr or wrr",
+            json!({"service": "tcp:192.0.2.10:80", "scheduler": "sh", "scheduler_flags": ["mh-port"]}),
+            "service tcp:192.0.2.10:80: scheduler_flags: sh has no flag \"mh-port\"; it takes sh-fallback, sh-port",
+        ),
+        (
+            json!({"service": "tcp:192.0.2.10:80", "scheduler_flags": [1]}),
+            "scheduler_flags: expected a string, found a number",
+        ),
+        (
+            json!({"service": "tcp:192.0.2.10:80", "scheduler": "mh", "mh_table_size": 4096}),
+            "service tcp:192.0.2.10:80: mh_table_size 4096 is not a prime; the nearest are 4093 and 4099",
+        ),
+        (
+            json!({"service": "tcp:192.0.2.10:80", "scheduler": "dh", "slow_start_s": 30}),
+            "service tcp:192.0.2.10:80: dh has no slow_start: it says who gets a connection, not how many each gets",
+        ),
+        (
+            json!({"service": "tcp:192.0.2.10:80", "slow_start_s": 0}),
+            "slow_start_s: 0 is out of range: 1 to 3600",
         ),
         (
             json!({"service": "fwmark:0", "scheduler": "rr"}),
@@ -125,7 +141,9 @@ fn a_patch_keeps_and_a_replacement_resets() {
         service_patch(fields(json!({}))).unwrap(),
         ServicePatch::default()
     );
-    assert!(service_replacement(fields(json!({}))).is_err());
+    let replaced = service_replacement(fields(json!({}))).unwrap();
+    let scheduling = SchedulingPatch::default().or_default();
+    assert_eq!(replaced.scheduling, scheduling);
     let replaced = service_replacement(fields(json!({"scheduler": "wrr"}))).unwrap();
     assert_eq!(replaced.forward, Some(ForwardingMethod::Dr));
 
@@ -193,6 +211,35 @@ fn what_can_be_off_is_switched() {
     );
     let state = real_patch(fields(json!({"state": "drain"}))).unwrap().state;
     assert_eq!(state, Some(RealState::Drain));
+}
+
+#[test]
+fn a_service_that_names_no_scheduler_has_ipvsadms() {
+    let scheduling = |more: Value| {
+        let mut body = json!({"service": "tcp:192.0.2.10:80"});
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        new_service(fields(body)).unwrap().scheduling()
+    };
+    assert_eq!(scheduling(json!({})), Scheduling::default());
+    // As replies have it, and as replies of another scheduler would.
+    let explicit = json!({"scheduler": "wlc", "scheduler_flags": [], "mh_table_size": 4093,
+                          "slow_start_s": null});
+    assert_eq!(scheduling(explicit), Scheduling::default());
+    let slow = scheduling(json!({"slow_start_s": 30}));
+    assert_eq!(slow.slow_start, Some(Duration::from_secs(30)));
+    let mh = scheduling(
+        json!({"scheduler": "mh", "scheduler_flags": ["mh-port"], "mh_table_size": 251}),
+    );
+    assert_eq!((mh.flags, mh.table_size), (1, 251));
+
+    let patch = |body| service_patch(fields(body)).unwrap().scheduling;
+    assert_eq!(patch(json!({"slow_start_s": null})).slow_start, Switch::Off);
+    assert_eq!(
+        patch(json!({"scheduler_flags": []})).flags,
+        Some(Vec::new())
+    );
 }
 
 #[test]

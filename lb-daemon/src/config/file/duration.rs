@@ -12,7 +12,7 @@ const UNITS: [(&str, u64); 5] = [
 ];
 
 /// Parses `"500ms"`, `"3s"`, `"15m"`, `"24h"`, `"2d"`.
-pub(super) fn parse(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let error =
         || format!("{text:?} is not a duration: expected \"500ms\", \"3s\", \"15m\" or \"24h\"");
     let digits = text

@@ -134,9 +134,6 @@ impl<'a> Entry<'a> {
                 i64::from_str_radix(digits.as_str(), digits.radix()) == Ok(default)
             }
             (Default::Text(default), DeValue::String(text)) => text == default,
-            (Default::Duration(default), DeValue::String(text)) => {
-                duration::parse(text) == duration::parse(default)
-            }
             (Default::EmptyList, DeValue::Array(array)) => array.is_empty(),
             (Default::Table(defaults), DeValue::Table(_)) => return self.expect_defaults(defaults),
             (Default::Absent(keys), value) => return Err(self.refuse_presence(keys, value)),

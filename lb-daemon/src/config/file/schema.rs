@@ -20,7 +20,6 @@ pub(super) enum Default {
     Boolean(bool),
     Integer(i64),
     Text(&'static str),
-    Duration(&'static str),
     EmptyList,
     /// A table whose keys all have defaults.
     Table(&'static [(&'static str, Default)]),
@@ -29,7 +28,7 @@ pub(super) enum Default {
 /// The keys of one table.
 pub(super) type Keys = &'static [(&'static str, Key)];
 
-use self::Default::{Absent, Boolean, Duration, EmptyList, Integer, Text};
+use self::Default::{Absent, Boolean, EmptyList, Integer, Text};
 use Key::{Later, Used};
 
 pub(super) const ROOT: Keys = &[
@@ -98,7 +97,7 @@ pub(super) const OPTIONS: Keys = &[
     ("expire_nodest", Used),
     ("expire_quiescent", Used),
     ("reuse_fin_wait", Used),
-    ("lblc_expiry", Later(Duration("24h"))),
+    ("lblc_expiry", Used),
     ("icmp_rate", Used),
     ("tunnel_sources", Used),
 ];
@@ -144,13 +143,13 @@ pub(super) const SERVICE: Keys = &[
     ("fwmark", Used),
     ("family", Used),
     ("scheduler", Used),
-    ("scheduler_flags", Later(EmptyList)),
-    ("mh_table_size", Later(Integer(4093))),
+    ("scheduler_flags", Used),
+    ("mh_table_size", Used),
     ("forward", Used),
     ("masquerade", Used),
     ("one_packet", Used),
     ("persistence", Used),
-    ("slow_start", Later(Absent(&[]))),
+    ("slow_start", Used),
     ("on_down", Used),
     ("rate_limit", Used),
     (

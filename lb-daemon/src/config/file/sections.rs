@@ -7,6 +7,7 @@ use super::{ConfigError, schema, table::Table};
 use crate::config::{
     model::{Capacity, Config, Options, TunnelSources},
     prefix,
+    scheduling::MAX_LBLC_EXPIRY_S,
 };
 
 /// Entries of one map: past any machine's memory, far from overflowing.
@@ -31,6 +32,12 @@ pub(super) fn options(root: &Table<'_>) -> Result<Options, ConfigError> {
         expire_nodest: flag("expire_nodest")?,
         expire_quiescent: flag("expire_quiescent")?,
         reuse_fin_wait: flag("reuse_fin_wait")?,
+        lblc_expiry_s: table
+            .as_ref()
+            .and_then(|table| table.get("lblc_expiry"))
+            .map_or(Ok(86_400), |entry| {
+                entry.seconds(1..=MAX_LBLC_EXPIRY_S.into())
+            })?,
         icmp_rate: number(table.as_ref(), "icmp_rate", 0..=1_000_000, 1000)?,
         tunnel_sources: table
             .as_ref()
@@ -159,16 +166,27 @@ mod tests {
     fn options_are_switches() {
         let text = format!(
             "{DIRECTOR}[options]\nexpire_nodest = true\nexpire_quiescent = true\n\
-             [capacity]\npersistence = 5\n"
+             lblc_expiry = '1h'\n[capacity]\npersistence = 5\n"
         );
         let config = parse(&text, "lbd.toml").unwrap();
         assert!(config.options.expire_nodest && config.options.expire_quiescent);
         assert!(!config.options.sloppy_tcp);
+        assert_eq!(config.options.lblc_expiry_s, 3600);
         assert_eq!(config.capacity.persistence, 5);
         assert_eq!(
             refused(&format!("{DIRECTOR}[options]\nexpire_nodest = 1\n")),
             "lbd.toml:4: options.expire_nodest: expected true or false, found integer"
         );
+        for (expiry, problem) in [
+            ("500ms", "whole seconds only"),
+            ("0s", "out of range: 1s to 31536000s"),
+            ("366d", "out of range: 1s to 31536000s"),
+        ] {
+            assert_eq!(
+                refused(&format!("{DIRECTOR}[options]\nlblc_expiry = '{expiry}'\n")),
+                format!("lbd.toml:4: options.lblc_expiry: {problem}")
+            );
+        }
         assert_eq!(
             refused(&format!("{DIRECTOR}[capacity]\npersistence = 0\n")),
             "lbd.toml:4: capacity.persistence: 0 is out of range: 1 to 268435456"

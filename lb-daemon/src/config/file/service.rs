@@ -1,6 +1,6 @@
 //! `[[service]]` and `[[service.real]]`.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use super::{
     ConfigError, defence::rate_limit, entry::Entry, persistence::persistence, schema,
@@ -8,10 +8,11 @@ use super::{
 };
 use crate::config::{
     model::{
-        FirewallMark, ForwardingMethod, IpFamily, OnDown, Real, RealId, RealState, Service,
-        ServiceId, Tunnel, VirtualAddress, Weight,
+        FirewallMark, ForwardingMethod, IpFamily, OnDown, Real, RealId, RealState, Scheduler,
+        Scheduling, Service, ServiceId, Tunnel, VirtualAddress, Weight,
     },
     rules::{Invalid, check_replies},
+    scheduling::{self, MAX_SLOW_START_S},
     vocabulary,
 };
 use lb_common::limits::MAX_WEIGHT;
@@ -56,12 +57,12 @@ fn service(table: &Table<'_>) -> Result<Service, ConfigError> {
         .map_or(Ok(ForwardingMethod::Dr), |entry| {
             entry.parsed(vocabulary::forwarding_method)
         })?;
-    let scheduler = match table.get("scheduler") {
-        Some(entry) => entry.parsed(vocabulary::scheduler)?,
-        None => {
-            vocabulary::default_scheduler().map_err(|problem| table.error("scheduler", problem))?
-        }
-    };
+    let Scheduling {
+        scheduler,
+        flags: scheduler_flags,
+        table_size: mh_table_size,
+        slow_start,
+    } = scheduling(table)?;
     let mut service = Service {
         id,
         name: table
@@ -69,6 +70,9 @@ fn service(table: &Table<'_>) -> Result<Service, ConfigError> {
             .map(|entry| entry.parsed(vocabulary::service_name))
             .transpose()?,
         scheduler,
+        scheduler_flags,
+        mh_table_size,
+        slow_start,
         forward,
         masquerade: masquerade(table)?,
         persistence: persistence(table)?,
@@ -83,10 +87,11 @@ fn service(table: &Table<'_>) -> Result<Service, ConfigError> {
         .validate()
         .map_err(|invalid| refused(table, invalid))?;
     service.reals = reals(table, id, forward)?;
-    // What holds for each real is checked; what is left is about all of them.
+    // What holds for each real is checked; what is left is about all of them,
+    // or about the service and their number.
     service
         .validate()
-        .map_err(|invalid| table.error("real", invalid.problem))?;
+        .map_err(|invalid| refused(table, invalid))?;
     service
         .check_pool_is_used()
         .map_err(|invalid| refused(table, invalid))?;
@@ -116,6 +121,41 @@ fn identity(table: &Table<'_>) -> Result<ServiceId, ConfigError> {
             .get("family")
             .map_or(Ok(IpFamily::V4), |entry| entry.parsed(vocabulary::family))?,
     }))
+}
+
+fn scheduling(table: &Table<'_>) -> Result<Scheduling, ConfigError> {
+    let default = Scheduling::default();
+    let scheduler = table
+        .get("scheduler")
+        .map_or(Ok(default.scheduler), |of| of.parsed(vocabulary::scheduler))?;
+    Ok(Scheduling {
+        scheduler,
+        flags: scheduler_flags(table, scheduler)?,
+        table_size: table
+            .get("mh_table_size")
+            .map_or(Ok(default.table_size), |entry| {
+                entry.integer(0..=u32::MAX.into())
+            })?,
+        slow_start: table
+            .get("slow_start")
+            .map(|entry| entry.seconds(1..=MAX_SLOW_START_S.into()))
+            .transpose()?
+            .map(|seconds| Duration::from_secs(seconds.into())),
+    })
+}
+
+/// An error is on the line of the flag at fault.
+fn scheduler_flags(table: &Table<'_>, scheduler: Scheduler) -> Result<u32, ConfigError> {
+    let Some(entry) = table.get("scheduler_flags") else {
+        return Ok(0);
+    };
+    let mut words = Vec::new();
+    let mut bits = 0;
+    for element in entry.elements("an array")? {
+        words.push(element.text()?);
+        bits = scheduling::flags(scheduler, &words).map_err(|problem| element.error(problem))?;
+    }
+    Ok(bits)
 }
 
 fn masquerade(table: &Table<'_>) -> Result<Vec<IpAddr>, ConfigError> {

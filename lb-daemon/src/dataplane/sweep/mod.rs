@@ -8,7 +8,7 @@
 //! a real's slot is freed only after a whole walk without a sight of it.
 
 mod due;
-mod mapped;
+mod localities;
 mod period;
 mod recount;
 mod table;
@@ -34,7 +34,7 @@ use lb_common::{
 use nix::time::{ClockId, clock_gettime};
 use tokio::sync::oneshot;
 
-use super::syscall::test_run;
+use super::{localities::Localities, syscall::test_run};
 use walker::Walker;
 
 /// What a whole walk found.
@@ -140,6 +140,9 @@ pub struct Walked {
     pub real_counts: OwnedFd,
     /// Real slots.
     pub reals: u32,
+    /// What lblc and lblcr remember, and `SETTINGS`, which say for how long.
+    pub localities: Localities,
+    pub settings: OwnedFd,
     pub table_states: OwnedFd,
     pub repair: OwnedFd,
     /// Where the walk stands.

@@ -24,13 +24,16 @@ use lb_common::{
 
 use super::{
     Command, How, Report, SlotSet, Walked, Whose, input,
-    mapped::Mapped,
+    localities::Forgetting,
     now_ns, period,
     recount::{self, Recount},
     repair,
     table::{Table, thread_cpu},
 };
-use crate::dataplane::syscall::{lookup_batch, test_run, update_batch};
+use crate::dataplane::{
+    mapped::Mapped,
+    syscall::{lookup_batch, test_run, update_batch},
+};
 
 /// Of so many walks one looks into tables that are said to be empty.
 const THOROUGH: u32 = 16;
@@ -48,6 +51,7 @@ pub(super) struct Walker {
     v6: Table<FlowKeyV6, Connection>,
     templates: Table<TemplateKey, Template>,
     recount: Recount,
+    forgetting: Forgetting,
     live: Mapped<Live>,
     real_counts: Mapped<RealCounts>,
     table_states: OwnedFd,
@@ -73,6 +77,7 @@ impl Walker {
             v6: Table::new(walked.v6),
             templates: Table::new(walked.templates),
             recount: Recount::new(walked.reals),
+            forgetting: Forgetting::new(walked.localities, walked.settings),
             live: Mapped::new(walked.live.as_fd(), walked.reals)?,
             real_counts: Mapped::new(walked.real_counts.as_fd(), walked.reals)?,
             table_states: walked.table_states,
@@ -95,6 +100,9 @@ impl Walker {
     ) {
         loop {
             let began = Instant::now();
+            if let Err(error) = self.forgetting.forget_when_due(began) {
+                tracing::error!(%error, "forgetting idle destinations failed");
+            }
             match self.walk(began) {
                 // A full queue means that nobody needs one more.
                 Ok(report) => {

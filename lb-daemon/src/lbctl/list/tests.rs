@@ -60,6 +60,8 @@ fn service(
         owner: wire::Owner::File,
         scheduler: scheduler.into(),
         scheduler_flags: flags.iter().map(|&flag| flag.into()).collect(),
+        mh_table_size: None,
+        slow_start_s: None,
         forward: "dr".into(),
         masquerade: Vec::new(),
         persistence: None,

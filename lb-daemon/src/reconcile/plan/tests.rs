@@ -1,5 +1,9 @@
 //! Orders of writes, slots and turns.
 
+use std::time::Duration;
+
+use lb_common::scheduler::Scheduler;
+
 use super::*;
 use crate::{
     config::model::{Capacity, ForwardingMethod, Protocol, Tunnel, TunnelKind, Weight},
@@ -73,6 +77,25 @@ fn reals_come_before_the_plan_and_the_service_last() {
 }
 
 /// [`web`], its reals under nat with a pool.
+/// Packets remember by the old scheduler until the new plan is in force.
+#[test]
+fn what_a_scheduler_remembers_goes_when_it_has_gone() {
+    let mut image = image();
+    let now = Instant::now();
+    let mut web = web(Scheduler::Lblc, &[(2, 1)]);
+    service(&mut image, &web, None, now).unwrap();
+    web.scheduler = Scheduler::Rr;
+    let ops = service(&mut image, &web, Some(0), now).unwrap();
+    let current = position(&ops, |op| matches!(op, Op::SetCurrent { .. }));
+    let forgotten = position(&ops, |op| matches!(op, Op::ForgetLocalities { .. }));
+    assert!(current < forgotten, "{ops:?}");
+    // A change of weight is not a change of scheduler.
+    web.reals[0].weight = Weight::new(5).unwrap();
+    let ops = service(&mut image, &web, Some(0), now).unwrap();
+    let forgets = |op: &Op| matches!(op, Op::ForgetLocalities { .. });
+    assert!(!ops.iter().any(forgets), "{ops:?}");
+}
+
 fn masquerading(hosts: &[u8]) -> Service {
     let reals: Vec<_> = hosts.iter().map(|host| (*host, 1)).collect();
     let mut web = web(Scheduler::Rr, &reals);
@@ -346,4 +369,97 @@ fn a_change_of_weight_keeps_the_turn_of_rr() {
         panic!("no plan in {ops:?}")
     };
     assert_eq!((plan.start, plan.turn), (1, 1));
+}
+
+#[test]
+fn a_real_that_joins_a_running_service_has_its_whole_share_after_its_slow_start() {
+    const STEP: Duration = Duration::from_secs(1);
+    let (empty, plain) = (image, web);
+    let (mut image, began) = (empty(), Instant::now());
+    let web = |reals| Service {
+        slow_start: Some(STEP * 16),
+        ..plain(Scheduler::Wlc, reals)
+    };
+    let shares = |image: &Image, service: &Service| {
+        let reals = service.reals.iter();
+        let shares = reals.map(|real| image.share(service.id, real.id));
+        shares.collect::<Vec<_>>()
+    };
+    // Made whole: nobody is there to spare the others.
+    let two = web(&[(2, 3), (3, 1)]);
+    service(&mut image, &two, None, began).unwrap();
+    assert_eq!(shares(&image, &two), [16, 16]);
+    assert_eq!(image.next_share_at(two.id, STEP * 16, began), None);
+
+    let three = web(&[(2, 3), (3, 1), (4, 2)]);
+    for sixteenths in 1..=16 {
+        let now = began + STEP * (sixteenths - 1);
+        let ops = service(&mut image, &three, Some(0), now).unwrap();
+        let _ = position(&ops, |op| matches!(op, Op::SetPlan { .. }));
+        assert_eq!(shares(&image, &three), [16, 16, sixteenths]);
+        let next = image.next_share_at(three.id, STEP * 16, now);
+        assert_eq!(next.is_some(), sixteenths < 16);
+        if let Some(next) = next {
+            let late = next.saturating_duration_since(now + STEP);
+            assert!(late <= Duration::from_millis(1), "{late:?}");
+        }
+        let again = service(&mut image, &three, Some(0), now + STEP / 2).unwrap();
+        assert_eq!(again, []);
+    }
+    // Who is through takes no part in a longer one.
+    let longer = Service {
+        slow_start: Some(STEP * 3600),
+        ..three.clone()
+    };
+    let done = began + STEP * 20;
+    assert_eq!(service(&mut image, &longer, Some(0), done).unwrap(), []);
+    // As if nobody had ever started.
+    let mut other = empty();
+    service(&mut other, &three, None, began).unwrap();
+    let words = |image: &Image| {
+        image.services[&three.id]
+            .plan
+            .as_ref()
+            .unwrap()
+            .words
+            .clone()
+    };
+    assert_eq!(words(&image), words(&other));
+}
+
+#[test]
+fn who_comes_back_starts_slowly_and_who_is_alone_does_not() {
+    let (mut image, mut now) = (image(), Instant::now());
+    let mut web = Service {
+        slow_start: Some(Duration::from_secs(16)),
+        ..web(Scheduler::Wrr, &[(2, 1), (3, 1)])
+    };
+    let stranger = self::web(Scheduler::Wrr, &[(9, 1)]).reals[0];
+    let mut share = |web: &Service| {
+        now += Duration::from_secs(60);
+        service(&mut image, web, Some(1000), now).unwrap();
+        image.share(web.id, web.reals[1].id)
+    };
+    assert_eq!(share(&web), 16);
+    for state in [RealState::Drain, RealState::Maint] {
+        web.reals[1].state = state;
+        assert_eq!(share(&web), 16, "nothing to share out");
+        web.reals[1].state = RealState::Ready;
+        assert_eq!((share(&web), share(&web)), (1, 16), "{state:?}");
+    }
+    web.reals[1].weight = Weight::new(0).unwrap();
+    share(&web);
+    web.reals[1].weight = Weight::ONE;
+    assert_eq!((share(&web), share(&web)), (1, 16));
+    // Deleted, and added again while its connections go on.
+    let gone = std::mem::replace(&mut web.reals[1], stranger);
+    share(&web);
+    web.reals[1] = gone;
+    assert_eq!((share(&web), share(&web)), (1, 16));
+
+    web.reals[0].state = RealState::Drain;
+    web.reals[1].state = RealState::Drain;
+    share(&web);
+    web.reals[1].state = RealState::Ready;
+    assert_eq!(share(&web), 16, "nobody else is there");
 }

@@ -5,7 +5,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     api::wire,
-    config::model::{Real, RealId, Service, Timeouts},
+    config::{
+        model::{Real, RealId, Service, Timeouts},
+        scheduling,
+    },
     state::{
         desired::Desired,
         handle::{ChangeError, ReloadReport, Request, ServiceRef},
@@ -18,7 +21,9 @@ fn shown(service: &Service) -> wire::Service {
         name: service.name.clone(),
         owner: wire::Owner::Runtime,
         scheduler: service.scheduler.name().into(),
-        scheduler_flags: Vec::new(),
+        scheduler_flags: scheduling::flag_names(service.scheduler, service.scheduler_flags),
+        mh_table_size: service.scheduling().shown_table_size(),
+        slow_start_s: service.slow_start.map(|time| time.as_secs()),
         forward: service.forward.name().into(),
         masquerade: service.masquerade.clone(),
         persistence: service
@@ -133,7 +138,8 @@ pub(super) async fn state_task(mut requests: mpsc::Receiver<Request>) {
                     reply,
                     find(&mut services, &at).map(|service| {
                         service.name = patch.name.or(service.name.take());
-                        service.scheduler = patch.scheduler.unwrap_or(service.scheduler);
+                        let scheduling = patch.scheduling.apply(service.scheduling());
+                        service.set_scheduling(scheduling.expect("tested elsewhere"));
                         service.forward = patch.forward.unwrap_or(service.forward);
                         service.masquerade = patch
                             .masquerade

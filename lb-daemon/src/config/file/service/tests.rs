@@ -46,14 +46,9 @@ fn the_identity_is_required_and_valid() {
             "lbd.toml:6: service.port: expected an integer, found string",
         ),
         (
-            "scheduler = 'rr'\n",
-            "",
-            "lbd.toml:3: service.scheduler: none given, and the default, wlc, is not supported yet by this version; choose rr or wrr",
-        ),
-        (
             "'rr'",
-            "'lc'",
-            "lbd.toml:7: service.scheduler: lc is not supported yet by this version; choose rr or wrr",
+            "'lcc'",
+            "lbd.toml:7: service.scheduler: unknown scheduler \"lcc\"; did you mean lc?",
         ),
         (
             "'rr'",
@@ -191,6 +186,80 @@ fn reals_are_checked_on_their_own_lines() {
     assert!(
         error.starts_with("lbd.toml:9: service.real.address: "),
         "{error}"
+    );
+}
+
+#[test]
+fn the_scheduler_is_ipvsadms_unless_named_and_has_what_belongs_to_it() {
+    let scheduling = |scheduler: &str| {
+        let text = BEFORE.replace("scheduler = 'rr'\n", scheduler);
+        parse(&text, "lbd.toml").unwrap().services[0].scheduling()
+    };
+    let default = Scheduling::default();
+    assert_eq!(default.scheduler, Scheduler::Wlc);
+    assert_eq!(scheduling(""), default);
+    assert_eq!(
+        scheduling("scheduler_flags = []\nmh_table_size = 4093\n"),
+        default
+    );
+    let slow = Scheduling {
+        slow_start: Some(Duration::from_secs(120)),
+        ..default
+    };
+    assert_eq!(scheduling("slow_start = '2m'\n"), slow);
+    let mh =
+        "scheduler = 'mh'\nmh_table_size = 251\nscheduler_flags = ['mh-port', 'mh-fallback']\n";
+    let flags = lb_common::scheduler::flag::PORT | lb_common::scheduler::flag::FALLBACK;
+    assert_eq!(
+        scheduling(mh),
+        Scheduling {
+            flags,
+            table_size: 251,
+            ..Scheduling::plain(Scheduler::Mh)
+        }
+    );
+    for (new, expected) in [
+        (
+            "'sh'\nscheduler_flags = ['sh-port',\n'mh-port']",
+            "9: service.scheduler_flags: sh has no flag \"mh-port\"; it takes sh-fallback, sh-port",
+        ),
+        (
+            "'mh'\nscheduler_flags = ['mh-port', 'mh-port']",
+            "8: service.scheduler_flags: \"mh-port\" is listed twice",
+        ),
+        (
+            "'rr'\nscheduler_flags = 'sh-port'",
+            "8: service.scheduler_flags: expected an array, found string",
+        ),
+        (
+            "'mh'\nmh_table_size = 4096",
+            "8: service.mh_table_size: service tcp:192.0.2.10:80: mh_table_size 4096 is not a prime; the nearest \
+             are 4093 and 4099",
+        ),
+        (
+            "'sh'\nmh_table_size = 251",
+            "8: service.mh_table_size: service tcp:192.0.2.10:80: mh_table_size is of mh alone, and the scheduler \
+             is sh",
+        ),
+        (
+            "'fo'\nslow_start = '30s'",
+            "8: service.slow_start: service tcp:192.0.2.10:80: fo has no slow_start: it says who gets a \
+             connection, not how many each gets",
+        ),
+        (
+            "'rr'\nslow_start = '0s'",
+            "8: service.slow_start: out of range: 1s to 3600s",
+        ),
+    ] {
+        assert_eq!(with("'rr'", new), format!("lbd.toml:{expected}"));
+    }
+    let reals: String = (0..252)
+        .map(|host| format!("[[service.real]]\naddress = '10.0.0.{host}'\n"))
+        .collect();
+    assert_eq!(
+        with("'rr'", &format!("'mh'\nmh_table_size = 251\n{reals}")),
+        "lbd.toml:8: service.mh_table_size: service tcp:192.0.2.10:80: mh_table_size 251 has not one place for each \
+         of 252 reals"
     );
 }
 

@@ -5,11 +5,13 @@ use std::{
     io,
     os::fd::{AsRawFd as _, BorrowedFd},
     ptr::NonNull,
+    sync::atomic::{Ordering, fence},
 };
 
 use aya::Pod;
 
-/// The values of an array map of `V`, whose size is a multiple of 8.
+/// The values of an array map of `V`, or of arrays of `V`, whose size is a
+/// multiple of 8.
 #[derive(Debug)]
 pub(super) struct Mapped<V> {
     values: NonNull<V>,
@@ -21,7 +23,6 @@ unsafe impl<V: Send> Send for Mapped<V> {}
 
 impl<V: Pod> Mapped<V> {
     pub fn new(map: BorrowedFd<'_>, length: u32) -> io::Result<Self> {
-        const { assert!(size_of::<V>().is_multiple_of(8)) };
         let length = length as usize;
         // SAFETY: a new mapping, which nothing else knows of.
         let address = unsafe {
@@ -47,6 +48,33 @@ impl<V: Pod> Mapped<V> {
             // SAFETY: within the mapping, aligned, plain data.
             .map(|index| unsafe { self.values.add(index).read_volatile() })
             .collect()
+    }
+
+    /// The value at `index` as it is now; none behind the last.
+    pub fn get(&self, index: u32) -> Option<V> {
+        let index = index as usize;
+        // SAFETY: within the mapping, aligned, plain data.
+        (index < self.length).then(|| unsafe { self.values.add(index).read_volatile() })
+    }
+
+    /// Writes values side by side; false, and nothing written, where they go
+    /// beyond the last.
+    pub fn set(&mut self, first: u32, values: &[V]) -> bool {
+        let first = first as usize;
+        let fits = first
+            .checked_add(values.len())
+            .is_some_and(|end| end <= self.length);
+        if fits {
+            // SAFETY: within the mapping, aligned, plain data.
+            unsafe {
+                self.values
+                    .add(first)
+                    .copy_from_nonoverlapping(NonNull::from(values).cast(), values.len());
+            }
+            // What makes programs look here is written after it.
+            fence(Ordering::Release);
+        }
+        fits
     }
 
     /// Makes every value 0.

@@ -1,0 +1,34 @@
+//! The search for a real that is not overloaded among candidates in order.
+
+use super::{Context, NO_REAL};
+
+/// Candidates that are looked at for one packet.
+pub const MOST_TRIES: u32 = 4096;
+
+/// The first of `tries` candidates that is there and not overloaded, and how many
+/// were in vain; of more than [`MOST_TRIES`] the first ones.
+#[inline(always)]
+pub fn first<C: Context>(
+    context: &C,
+    tries: u32,
+    mut candidate: impl FnMut(u32) -> Option<u32>,
+) -> (u32, u32) {
+    if tries == 0 {
+        return (NO_REAL, 0);
+    }
+    let real = candidate(0).unwrap_or(NO_REAL);
+    if !context.is_overloaded(real) {
+        return (real, 0);
+    }
+    let (mut found, mut vain) = (NO_REAL, 1);
+    C::repeat(tries.min(MOST_TRIES) - 1, |before| {
+        let real = candidate(before + 1).unwrap_or(NO_REAL);
+        if context.is_overloaded(real) {
+            vain += 1;
+            return false;
+        }
+        found = real;
+        true
+    });
+    (found, vain)
+}

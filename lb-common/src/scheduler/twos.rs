@@ -1,0 +1,96 @@
+//! The better of two, after `ip_vs_twos.c`: two draws by weight among the
+//! eligible reals, of which [`wlc`](super::wlc)'s cheaper one is picked.
+//!
+//! Plan: [`rows`], and behind them for each real with a weight the sum of the
+//! weights up to and with its own, and as many slots in the same order.
+
+use super::{
+    Context, NO_REAL, Pick,
+    rows::{self, Cheapest, Cost as _},
+    wlc::Wlc,
+};
+use crate::service::Plan;
+
+/// Draws until two are not overloaded; beyond, nearly all are.
+const MOST_DRAWS: u32 = 32;
+/// Steps of a binary search over 1,024 reals.
+const SEARCH_STEPS: u32 = 11;
+
+pub struct Twos;
+
+impl Pick for Twos {
+    #[inline(always)]
+    fn pick<X: Context>(plan: &Plan, context: &X) -> u32 {
+        let mut best = Cheapest::NONE;
+        let mut drawn = 0;
+        X::repeat(MOST_DRAWS, |_| {
+            let Some((real, weight)) = draw(plan, context) else {
+                return true;
+            };
+            let Some(load) = context.load(real) else {
+                return true;
+            };
+            if load.overloaded != 0 {
+                return false;
+            }
+            if let Some(cost) = Wlc::of(load, weight) {
+                best.meet(real, cost);
+            }
+            drawn += 1;
+            drawn == 2
+        });
+        if best.slot != NO_REAL {
+            return best.slot;
+        }
+        rows::cheapest::<Wlc, _>(plan, context)
+    }
+}
+
+/// A real by chance, each as often as its weight says, and its weight.
+#[inline(always)]
+fn draw(plan: &Plan, context: &impl Context) -> Option<(u32, u32)> {
+    let sums = rows::length(plan.cycle);
+    let count = plan.length.saturating_sub(sums) / 2;
+    let total = context.word((sums + count).wrapping_sub(1))?;
+    let at = (u64::from(context.random()) * u64::from(total)) >> 32;
+    // The first real whose sum is above `at` lies in [low, high].
+    let (mut low, mut high) = (0, count.checked_sub(1)?);
+    for _ in 0..SEARCH_STEPS {
+        if low >= high {
+            break;
+        }
+        let middle = low + (high - low) / 2;
+        if u64::from(context.word(sums + middle)?) > at {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    let before = match low {
+        0 => 0,
+        _ => context.word(sums + low - 1)?,
+    };
+    let weight = context.word(sums + low)?.wrapping_sub(before);
+    Some((context.word(sums + count + low)?, weight))
+}
+
+#[cfg(feature = "user")]
+impl super::Layout for Twos {
+    fn plan(
+        &self,
+        reals: &[super::Listed],
+        _: super::Options,
+        words: &mut alloc::vec::Vec<u32>,
+    ) -> u32 {
+        let mut weighted = super::weighted(reals, |real| real.weight);
+        let rows = rows::plan(&weighted, words);
+        weighted.retain(|real| real.weight > 0);
+        let mut sum = 0;
+        words.extend(weighted.iter().map(|real| {
+            sum += real.weight;
+            sum
+        }));
+        words.extend(weighted.iter().map(|real| real.slot));
+        rows
+    }
+}

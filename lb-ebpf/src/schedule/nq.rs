@@ -1,0 +1,10 @@
+//! Never queue: rows of `PLAN_WORDS` beside `REAL_COUNTS`.
+
+use lb_common::scheduler::nq::Nq;
+
+use crate::packet::Packet;
+
+#[inline(always)]
+pub fn run(packet: &Packet) -> u32 {
+    super::run::<Nq>(packet)
+}
