@@ -5,7 +5,9 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args as Flags, Parser, Subcommand};
 
-use super::{connections::ConnectionsArgs, marks::ALL_PORTS, timeouts::TimeoutsArgs};
+use super::{
+    connections::ConnectionsArgs, marks::ALL_PORTS, simulate::SimulateArgs, timeouts::TimeoutsArgs,
+};
 use crate::{
     api::service_ref,
     config::{
@@ -77,6 +79,8 @@ pub enum Command {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// How a scheduler deals connections out, without a network; needs no daemon
+    Simulate(SimulateArgs),
 }
 
 /// `lbctl service …`.

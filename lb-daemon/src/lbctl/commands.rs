@@ -19,7 +19,7 @@ use super::{
     client::{Answer, Client, real_path, reals_path, service_path},
     connections, list, marks,
     names::Names,
-    pages, persistence, timeouts,
+    pages, persistence, simulate, timeouts,
 };
 use crate::{
     api::wire,
@@ -50,6 +50,7 @@ pub(super) async fn run(args: Args) -> Result<()> {
         Command::Timeouts(args) => timeouts::run(&client, args, json).await,
         Command::Reload => reload(&client, json).await,
         Command::Check { file } => check(&file, json),
+        Command::Simulate(args) => simulate::run(args, json),
     }
 }
 

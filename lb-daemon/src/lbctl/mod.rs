@@ -1,5 +1,5 @@
 //! `lbctl`: the command line. It knows nothing that the API does not tell it;
-//! only `check` works without a daemon.
+//! only `check` and `simulate` work without a daemon.
 
 pub mod args;
 mod client;
@@ -11,6 +11,7 @@ mod marks;
 mod names;
 mod pages;
 mod persistence;
+mod simulate;
 mod timeouts;
 
 use std::process::ExitCode;
@@ -39,7 +40,7 @@ pub fn main(args: Args) -> ExitCode {
         return ExitCode::SUCCESS;
     };
     eprintln!("lbctl: {error:#}");
-    if error.is::<Usage>() {
+    if error.is::<Usage>() || error.is::<simulate::Unusable>() {
         ExitCode::from(WRONG_USAGE)
     } else {
         ExitCode::FAILURE
