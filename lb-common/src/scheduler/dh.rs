@@ -12,7 +12,7 @@ pub struct Dh;
 impl Pick for Dh {
     #[inline(always)]
     fn pick<X: Context>(plan: &Plan, context: &X) -> u32 {
-        search::first(context, plan.cycle.min(1), |_| {
+        search::first(context, search::tries(plan), |_| {
             context.word(buckets::index(context.key().wanted(), 0))
         })
         .0

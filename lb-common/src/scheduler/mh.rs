@@ -15,11 +15,7 @@ impl Pick for Mh {
     #[inline(always)]
     fn pick<X: Context>(plan: &Plan, context: &X) -> u32 {
         let hash = context.key().client(plan.flags & flag::PORT != 0);
-        let tries = if plan.flags & flag::FALLBACK != 0 {
-            plan.cycle
-        } else {
-            plan.cycle.min(1)
-        };
+        let tries = search::tries(plan);
         let (real, _) = search::first(context, tries, |nth| {
             // The flows of one place scatter over the others.
             let step = (hash >> 32) % u64::from(plan.cycle.max(2) - 1) + 1;

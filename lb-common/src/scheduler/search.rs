@@ -1,9 +1,20 @@
 //! The search for a real that is not overloaded among candidates in order.
 
-use super::{Context, NO_REAL};
+use super::{Context, NO_REAL, flag};
+use crate::service::Plan;
 
 /// Candidates that are looked at for one packet.
 pub const MOST_TRIES: u32 = 4096;
+
+/// How many candidates there are where a hash says who is first.
+#[inline(always)]
+pub const fn tries(plan: &Plan) -> u32 {
+    if plan.cycle == 0 || plan.flags & flag::FALLBACK != 0 {
+        plan.cycle
+    } else {
+        1
+    }
+}
 
 /// The first of `tries` candidates that is there and not overloaded, and how many
 /// were in vain; of more than [`MOST_TRIES`] the first ones.

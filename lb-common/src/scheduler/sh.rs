@@ -14,12 +14,7 @@ impl Pick for Sh {
     #[inline(always)]
     fn pick<X: Context>(plan: &Plan, context: &X) -> u32 {
         let hash = context.key().client(plan.flags & flag::PORT != 0);
-        let tries = if plan.flags & flag::FALLBACK != 0 {
-            plan.cycle
-        } else {
-            plan.cycle.min(1)
-        };
-        search::first(context, tries, |after| {
+        search::first(context, search::tries(plan), |after| {
             context.word(buckets::index(hash, after))
         })
         .0
