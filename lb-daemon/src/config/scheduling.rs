@@ -47,6 +47,12 @@ impl Scheduling {
         }
     }
 
+    /// The names of its flags.
+    #[must_use]
+    pub fn flag_names(&self) -> Vec<String> {
+        flag_names(self.scheduler, self.flags)
+    }
+
     /// Of mh alone.
     #[must_use]
     pub fn shown_table_size(&self) -> Option<u32> {

@@ -2,7 +2,7 @@
 //! and the rules of who wins when the file and the runtime both have a say.
 //! Pure; the director task carries it out.
 
-use std::{net::IpAddr, time::Duration};
+use std::net::IpAddr;
 
 use lb_common::limits::MAX_REALS_PER_SERVICE;
 
@@ -15,8 +15,8 @@ use crate::{
     api::wire::Owner,
     config::{
         model::{
-            ForwardingMethod, MarkRule, OnDown, Persistence, RateLimit, Real, RealId, Scheduler,
-            Scheduling, Service, ServiceId, Tunnel,
+            ForwardingMethod, MarkRule, OnDown, Persistence, RateLimit, Real, RealId, Scheduling,
+            Service, ServiceId, Tunnel,
         },
         rules::{self, Invalid},
         vocabulary::did_you_mean,
@@ -44,10 +44,7 @@ pub struct Desired {
 pub struct ServiceEntry {
     pub id: ServiceId,
     pub name: Option<String>,
-    pub scheduler: Scheduler,
-    pub scheduler_flags: u32,
-    pub mh_table_size: u32,
-    pub slow_start: Option<Duration>,
+    pub scheduling: Scheduling,
     pub forward: ForwardingMethod,
     pub masquerade: Vec<IpAddr>,
     pub persistence: Option<Persistence>,
@@ -80,13 +77,14 @@ pub struct Notes {
 
 impl ServiceEntry {
     fn new(service: Service, owner: Owner) -> Self {
+        let scheduling = service.scheduling();
         let Service {
             id,
             name,
-            scheduler,
-            scheduler_flags,
-            mh_table_size,
-            slow_start,
+            scheduler: _,
+            scheduler_flags: _,
+            mh_table_size: _,
+            slow_start: _,
             forward,
             masquerade,
             persistence,
@@ -103,10 +101,7 @@ impl ServiceEntry {
         Self {
             id,
             name,
-            scheduler,
-            scheduler_flags,
-            mh_table_size,
-            slow_start,
+            scheduling,
             forward,
             masquerade,
             persistence,
@@ -126,10 +121,10 @@ impl ServiceEntry {
         Service {
             id: self.id,
             name: self.name.clone(),
-            scheduler: self.scheduler,
-            scheduler_flags: self.scheduler_flags,
-            mh_table_size: self.mh_table_size,
-            slow_start: self.slow_start,
+            scheduler: self.scheduling.scheduler,
+            scheduler_flags: self.scheduling.flags,
+            mh_table_size: self.scheduling.table_size,
+            slow_start: self.scheduling.slow_start,
             forward: self.forward,
             masquerade: self.masquerade.clone(),
             persistence: self.persistence,
@@ -138,28 +133,6 @@ impl ServiceEntry {
             rate_limit: self.rate_limit,
             reals: self.reals.iter().map(|entry| entry.real).collect(),
         }
-    }
-
-    pub(super) const fn scheduling(&self) -> Scheduling {
-        Scheduling {
-            scheduler: self.scheduler,
-            flags: self.scheduler_flags,
-            table_size: self.mh_table_size,
-            slow_start: self.slow_start,
-        }
-    }
-
-    const fn set_scheduling(&mut self, scheduling: Scheduling) {
-        let Scheduling {
-            scheduler,
-            flags,
-            table_size,
-            slow_start,
-        } = scheduling;
-        self.scheduler = scheduler;
-        self.scheduler_flags = flags;
-        self.mh_table_size = table_size;
-        self.slow_start = slow_start;
     }
 
     fn position(&self, id: RealId) -> Option<usize> {
@@ -309,11 +282,9 @@ impl Desired {
         if let Some(name) = patch.name {
             entry.name = Some(name);
         }
-        let scheduling = patch.scheduling.apply(entry.scheduling());
-        entry.set_scheduling(
-            scheduling
-                .map_err(|problem| ChangeError::Invalid(format!("service {id}: {problem}")))?,
-        );
+        let scheduling = patch.scheduling.apply(entry.scheduling);
+        entry.scheduling = scheduling
+            .map_err(|problem| ChangeError::Invalid(format!("service {id}: {problem}")))?;
         if let Some(forward) = patch.forward {
             entry.forward = forward;
         }
@@ -477,7 +448,7 @@ fn merge_service(
         ));
     } else if old.edited && keep_edits {
         entry.name.clone_from(&old.name);
-        entry.set_scheduling(old.scheduling());
+        entry.scheduling = old.scheduling;
         entry.forward = old.forward;
         entry.masquerade.clone_from(&old.masquerade);
         entry.persistence = old.persistence;

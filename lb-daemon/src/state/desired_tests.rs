@@ -1,5 +1,7 @@
 //! What an operator does to the desired state, and what holds afterwards.
 
+use std::time::Duration;
+
 use super::{
     super::{
         handle::{PersistencePatch, Switch, TunnelPatch},
@@ -7,7 +9,7 @@ use super::{
     },
     *,
 };
-use crate::config::model::{RealState, TunnelKind, Weight};
+use crate::config::model::{RealState, Scheduler, TunnelKind, Weight};
 
 fn service(id: &str, reals: &[u8]) -> Service {
     let id: ServiceId = id.parse().unwrap();
@@ -345,7 +347,7 @@ fn another_scheduler_takes_along_what_it_has_itself() {
         desired = edited;
         let restarted = merge(&[service(WEB, &[2])], &desired, true).0;
         assert_eq!(restarted, desired);
-        Ok::<_, ChangeError>(desired.services[0].scheduling())
+        Ok::<_, ChangeError>(desired.services[0].scheduling)
     };
     let to = |scheduler| SchedulingPatch {
         scheduler: Some(scheduler),

@@ -58,6 +58,6 @@ impl Director {
 
     fn share_grows_at(&self, entry: &ServiceEntry, now: Instant) -> Option<Instant> {
         let image = self.reconciler.image();
-        image.next_share_at(entry.id, entry.slow_start?, now)
+        image.next_share_at(entry.id, entry.scheduling.slow_start?, now)
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     config::{
         model::{
             DEFAULT_TABLE_SIZE, ForwardingMethod, MarkRule, OnDown, Persistence, Real, RealId,
-            RealState, Tunnel, Weight,
+            RealState, Scheduling, Tunnel, Weight,
         },
         persistence::MAX_TIMEOUT_S,
         scheduling, vocabulary,
@@ -132,10 +132,11 @@ impl From<&ServiceEntry> for StoredService {
         Self {
             service: entry.id.to_string(),
             name: entry.name.clone(),
-            scheduler: entry.scheduler.name().into(),
-            scheduler_flags: scheduling::flag_names(entry.scheduler, entry.scheduler_flags),
-            mh_table_size: Some(entry.mh_table_size).filter(|size| *size != DEFAULT_TABLE_SIZE),
-            slow_start_s: entry.slow_start.map(|time| time.as_secs()),
+            scheduler: entry.scheduling.scheduler.name().into(),
+            scheduler_flags: entry.scheduling.flag_names(),
+            mh_table_size: Some(entry.scheduling.table_size)
+                .filter(|size| *size != DEFAULT_TABLE_SIZE),
+            slow_start_s: entry.scheduling.slow_start.map(|time| time.as_secs()),
             forward: entry.forward.name().into(),
             masquerade: entry.masquerade.clone(),
             persistence: entry.persistence.map(StoredPersistence::from),
@@ -207,10 +208,12 @@ impl TryFrom<StoredService> for ServiceEntry {
         let entry = Self {
             id: stored.service.parse()?,
             name: stored.name,
-            scheduler,
-            scheduler_flags: scheduling::flags(scheduler, &stored.scheduler_flags)?,
-            mh_table_size: stored.mh_table_size.unwrap_or(DEFAULT_TABLE_SIZE),
-            slow_start: stored.slow_start_s.map(Duration::from_secs),
+            scheduling: Scheduling {
+                scheduler,
+                flags: scheduling::flags(scheduler, &stored.scheduler_flags)?,
+                table_size: stored.mh_table_size.unwrap_or(DEFAULT_TABLE_SIZE),
+                slow_start: stored.slow_start_s.map(Duration::from_secs),
+            },
             forward: forward(&stored.forward)?,
             masquerade: stored.masquerade,
             persistence: stored.persistence.map(Persistence::try_from).transpose()?,

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     api::wire,
-    config::{model::ForwardingMethod, scheduling},
+    config::model::ForwardingMethod,
     dataplane::{DataPlaneError, localities::LOCALITIES},
     net::hops::{Reason, Resolution},
 };
@@ -50,10 +50,10 @@ impl Director {
             service: entry.id.to_string(),
             name: entry.name.clone(),
             owner: entry.owner,
-            scheduler: entry.scheduler.name().into(),
-            scheduler_flags: scheduling::flag_names(entry.scheduler, entry.scheduler_flags),
-            mh_table_size: entry.scheduling().shown_table_size(),
-            slow_start_s: entry.slow_start.map(|time| time.as_secs()),
+            scheduler: entry.scheduling.scheduler.name().into(),
+            scheduler_flags: entry.scheduling.flag_names(),
+            mh_table_size: entry.scheduling.shown_table_size(),
+            slow_start_s: entry.scheduling.slow_start.map(|time| time.as_secs()),
             forward: entry.forward.name().into(),
             masquerade: entry.masquerade.clone(),
             persistence: entry
