@@ -10,7 +10,7 @@ use lb_common::{
     defence::Defence,
     flow::FlowKey as _,
     parse::{self, Flow},
-    scheduler::{SHELF, maglev},
+    scheduler::maglev,
     tcp_state::flag,
     verdict::{DropReason, STATELESS_SLOT},
     wire::protocol,
@@ -20,10 +20,10 @@ use crate::{
     connect, expiry,
     family::Family,
     fill, forward,
-    maps::{PLAN_WORDS, REALS, SETTINGS},
+    maps::{REALS, SETTINGS},
     one_packet,
     packet::Packet,
-    persistence, service, stage, stats,
+    persistence, schedule, service, stage, stats,
 };
 
 /// The stage.
@@ -80,9 +80,7 @@ fn by_hash<F: Family>(flow: &Flow<F>, scratch: &Scratch) -> Option<u32> {
         None => flow.key.tag(),
     };
     let index = maglev::index(hash, plan.table_length)?;
-    let at = plan.table_first.wrapping_add(index);
-    let shelf = PLAN_WORDS.get(at / SHELF as u32)?;
-    Some(shelf[at as usize % SHELF])
+    schedule::plan_word(plan.table_first.wrapping_add(index))
 }
 
 /// A client who answers has a connection: its entry is half-open until its next

@@ -13,6 +13,7 @@ use core::marker::PhantomData;
 use super::{
     Context, FULL_SHARE, Load, NO_REAL,
     rows::{self, Cost},
+    search,
 };
 use crate::{addr::Addr, service::Plan};
 
@@ -26,9 +27,6 @@ pub const MOST_DESTINATIONS: u32 = 16_384;
 /// Weights are in sixteenths, as live connections are compared with them and a
 /// slow start leaves a real some of its own.
 const SIXTEENTHS: u64 = FULL_SHARE as u64;
-
-/// Steps of a binary search over 1,024 reals.
-const SEARCH_STEPS: u32 = 11;
 
 /// Key of `LOCALITIES`, 20 bytes.
 #[repr(C)]
@@ -250,23 +248,14 @@ pub fn weight(real: u32, plan: &Plan, context: &impl Context) -> u32 {
     }
     let slots = rows::length(plan.cycle);
     let weights = slots + plan.length.saturating_sub(slots) / 2;
-    // The last slot at or below the real's lies in [low, high).
-    let (mut low, mut high) = (slots, weights);
-    for _ in 0..SEARCH_STEPS {
-        if high.saturating_sub(low) <= 1 {
-            break;
-        }
-        let middle = low + (high - low) / 2;
-        match context.word(middle) {
-            Some(slot) if slot <= real => low = middle,
-            Some(_) => high = middle,
-            None => return 0,
-        }
-    }
-    if context.word(low) != Some(real) {
+    let count = weights - slots;
+    let Some(number) = search::last_up_to(real, slots, 1, count, context) else {
+        return 0;
+    };
+    if context.word(slots + number) != Some(real) {
         return 0;
     }
-    context.word(low + (weights - slots)).unwrap_or(0)
+    context.word(weights + number).unwrap_or(0)
 }
 
 /// Whether a real has more active connections than its weight says while

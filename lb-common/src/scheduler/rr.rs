@@ -25,7 +25,10 @@ impl Pick for Rr {
             }
             return real;
         }
-        // Where there are more turns than tries, everybody is in the first ones.
+        if plan.cycle <= search::MOST_TRIES {
+            return NO_REAL;
+        }
+        // More turns than tries: everybody is in the first ones.
         search::first(context, plan.cycle, |nth| context.word(nth)).0
     }
 }

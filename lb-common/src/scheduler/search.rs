@@ -6,6 +6,37 @@ use crate::service::Plan;
 /// Candidates that are looked at for one packet.
 pub const MOST_TRIES: u32 = 4096;
 
+/// Steps of a binary search over 1,024 of something, as many as a service has
+/// reals.
+const STEPS: u32 = 11;
+
+/// The last of `count` ascending words that is at or below `value`: its number; 0
+/// where none is. The words lie `stride` apart, from `first` on. None: the plan
+/// ends before.
+#[inline(always)]
+pub fn last_up_to(
+    value: u32,
+    first: u32,
+    stride: u32,
+    count: u32,
+    context: &impl Context,
+) -> Option<u32> {
+    // It lies in [low, high).
+    let (mut low, mut high) = (0, count);
+    for _ in 0..STEPS {
+        if high - low <= 1 {
+            break;
+        }
+        let middle = low + (high - low) / 2;
+        if context.word(first + middle * stride)? <= value {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    Some(low)
+}
+
 /// How many candidates there are where a hash says who is first.
 #[inline(always)]
 pub const fn tries(plan: &Plan) -> u32 {

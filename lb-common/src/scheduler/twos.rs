@@ -2,19 +2,18 @@
 //! eligible reals, of which [`wlc`](super::wlc)'s cheaper one is picked.
 //!
 //! Plan: [`rows`], and behind them for each real with a weight the sum of the
-//! weights up to and with its own, and as many slots in the same order.
+//! weights before its own, the sum of all, and the slots in the same order.
 
 use super::{
     Context, NO_REAL, Pick,
     rows::{self, Cheapest, Cost as _},
+    search,
     wlc::Wlc,
 };
 use crate::service::Plan;
 
 /// Draws until two are not overloaded; beyond, nearly all are.
 const MOST_DRAWS: u32 = 32;
-/// Steps of a binary search over 1,024 reals.
-const SEARCH_STEPS: u32 = 11;
 
 pub struct Twos;
 
@@ -50,28 +49,14 @@ impl Pick for Twos {
 #[inline(always)]
 fn draw(plan: &Plan, context: &impl Context) -> Option<(u32, u32)> {
     let sums = rows::length(plan.cycle);
-    let count = plan.length.saturating_sub(sums) / 2;
-    let total = context.word((sums + count).wrapping_sub(1))?;
+    // One sum more than slots.
+    let count = plan.length.checked_sub(sums + 1)? / 2;
+    let total = context.word(sums + count)?;
     let at = (u64::from(context.random()) * u64::from(total)) >> 32;
-    // The first real whose sum is above `at` lies in [low, high].
-    let (mut low, mut high) = (0, count.checked_sub(1)?);
-    for _ in 0..SEARCH_STEPS {
-        if low >= high {
-            break;
-        }
-        let middle = low + (high - low) / 2;
-        if u64::from(context.word(sums + middle)?) > at {
-            high = middle;
-        } else {
-            low = middle + 1;
-        }
-    }
-    let before = match low {
-        0 => 0,
-        _ => context.word(sums + low - 1)?,
-    };
-    let weight = context.word(sums + low)?.wrapping_sub(before);
-    Some((context.word(sums + count + low)?, weight))
+    let number = search::last_up_to(at as u32, sums, 1, count, context)?;
+    let before = context.word(sums + number)?;
+    let weight = context.word(sums + number + 1)?.wrapping_sub(before);
+    Some((context.word(sums + count + 1 + number)?, weight))
 }
 
 #[cfg(feature = "user")]
@@ -86,10 +71,11 @@ impl super::Layout for Twos {
         let rows = rows::plan(&weighted, words);
         weighted.retain(|real| real.weight > 0);
         let mut sum = 0;
-        words.extend(weighted.iter().map(|real| {
+        for real in &weighted {
+            words.push(sum);
             sum += real.weight;
-            sum
-        }));
+        }
+        words.push(sum);
         words.extend(weighted.iter().map(|real| real.slot));
         rows
     }

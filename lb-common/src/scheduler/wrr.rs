@@ -18,8 +18,6 @@ use crate::service::Plan;
 
 /// Words that describe one band.
 const BAND_WORDS: u32 = 3;
-/// Steps that a binary search over at most 1,024 bands takes.
-const SEARCH_STEPS: u32 = 11;
 
 pub struct Wrr;
 
@@ -55,7 +53,7 @@ impl Pick for Wrr {
             // Everybody has had his turn.
             walk.lost >= plan.cycle
         });
-        if found == NO_REAL {
+        if found == NO_REAL && walk.lost < plan.cycle {
             found = anybody(number, context);
         }
         if found == NO_REAL {
@@ -102,26 +100,14 @@ impl Walk {
 
 #[inline(always)]
 fn place(turn: u32, plan: &Plan, context: &impl Context) -> Option<Place> {
-    // The last band that starts at or before the turn lies in [low, high).
     let bands = context.word(0)?;
-    let (mut low, mut high) = (0, bands);
-    for _ in 0..SEARCH_STEPS {
-        if high - low <= 1 {
-            break;
-        }
-        let middle = low + (high - low) / 2;
-        if context.word(1 + middle * BAND_WORDS)? <= turn {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    let band = 1 + low * BAND_WORDS;
+    let number = search::last_up_to(turn, 1, BAND_WORDS, bands, context)?;
+    let band = 1 + number * BAND_WORDS;
     let start = context.word(band)?;
     let reals = context.word(band + 1)?;
     let offset = context.word(band + 2)?;
     let real = context.word(offset + turn.wrapping_sub(start).checked_rem(reals)?)?;
-    let end = if low + 1 < bands {
+    let end = if number + 1 < bands {
         context.word(band + BAND_WORDS)?
     } else {
         plan.cycle

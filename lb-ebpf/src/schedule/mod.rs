@@ -88,8 +88,15 @@ impl Maps {
     }
 }
 
-/// Some of the words of all plans, or of the counts of all reals.
+/// [`SHELF`], as words and real slots count.
 const PLACES: u32 = SHELF as u32;
+
+/// A word of `PLAN_WORDS`, of whichever plan.
+#[inline(always)]
+pub fn plan_word(at: u32) -> Option<u32> {
+    let shelf = PLAN_WORDS.get(at / PLACES)?;
+    Some(shelf[(at % PLACES) as usize])
+}
 
 /// Live connections of reals side by side.
 struct Shelf(*const [RealCounts; SHELF]);
@@ -116,9 +123,7 @@ impl Context for Maps {
         if index >= plan.length {
             return None;
         }
-        let at = plan.first.wrapping_add(index);
-        let shelf = PLAN_WORDS.get(at / PLACES)?;
-        Some(shelf[(at % PLACES) as usize])
+        plan_word(plan.first.wrapping_add(index))
     }
 
     #[inline(always)]
