@@ -32,6 +32,10 @@ impl super::Layout for Dh {
         words.len() as u32
     }
 
+    fn is_by_destination(&self) -> bool {
+        true
+    }
+
     fn starts_slowly(&self) -> bool {
         false
     }

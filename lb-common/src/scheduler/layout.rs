@@ -80,6 +80,11 @@ pub trait Layout: Sync {
         &[]
     }
 
+    /// Whether the address that a client wants decides, and not the client.
+    fn is_by_destination(&self) -> bool {
+        false
+    }
+
     /// Whether a real that comes up begins with a small share where the
     /// service has a slow start: not where the pick says who, not how many.
     fn starts_slowly(&self) -> bool {

@@ -45,6 +45,10 @@ impl super::Layout for Lblc {
     ) -> u32 {
         locality::plan(reals, words)
     }
+
+    fn is_by_destination(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(all(test, feature = "user"))]

@@ -88,4 +88,8 @@ impl super::Layout for Lblcr {
     ) -> u32 {
         locality::plan(reals, words)
     }
+
+    fn is_by_destination(&self) -> bool {
+        true
+    }
 }

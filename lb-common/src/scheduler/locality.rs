@@ -74,18 +74,18 @@ impl LocalitySet {
 
 #[cfg(feature = "user")]
 impl LocalitySet {
-    /// Takes a real out; false if nobody is left.
-    pub fn leave(&mut self, real: u32) -> bool {
+    /// Keeps these members, in their order; tells whether there were others.
+    pub fn retain(&mut self, keeps: impl Fn(u32) -> bool) -> bool {
         let count = (self.count as usize).min(MEMBERS);
         let mut left = 0;
         for index in 0..count {
-            if self.members[index] != real {
+            if keeps(self.members[index]) {
                 self.members[left] = self.members[index];
                 left += 1;
             }
         }
         self.count = left as u32;
-        left > 0
+        left < count
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use lb_common::scheduler::locality::{LocalityKey, LocalitySet, MEMBERS, MOST_DESTINATIONS};
+use lb_common::scheduler::locality::{LocalityKey, LocalitySet, MOST_DESTINATIONS};
 
 use super::{
     sweep::SlotSet,
@@ -109,16 +109,10 @@ impl Localities {
             let Some(reals) = &reals else {
                 return self.remove(key);
             };
-            let members = &set.members[..(set.count as usize).min(MEMBERS)];
-            let gone = members.iter().copied().filter(|real| reals.contains(*real));
-            let gone: Vec<u32> = gone.collect();
             // Written back it would take away what packets have changed since.
-            if gone.is_empty() {
+            if !set.retain(|real| !reals.contains(real)) {
                 left += 1;
                 return Ok(());
-            }
-            for real in gone {
-                set.leave(real);
             }
             if set.count == 0 {
                 return self.remove(key);

@@ -12,6 +12,7 @@ use lb_common::{
     scheduler::{Key, NO_REAL, memory::Memory},
 };
 
+use super::nanos;
 use crate::{
     config::model::{Capacity, RealId, Service, ServiceId},
     dataplane::Sizes,
@@ -44,10 +45,9 @@ impl Host {
     #[must_use]
     pub fn new(seed: u64, lblc_expiry: Duration) -> Self {
         let sizes = Sizes::from(CAPACITY);
-        let expiry_ns = u64::try_from(lblc_expiry.as_nanos()).unwrap_or(u64::MAX);
         Self {
             image: Image::empty(&sizes),
-            memory: Memory::empty(seed, expiry_ns),
+            memory: Memory::empty(seed, nanos(lblc_expiry)),
             reals: vec![RealServer::default(); sizes.reals as usize],
             service: None,
             now: Duration::ZERO,
@@ -57,8 +57,7 @@ impl Host {
     /// Time goes on: it is so long after the beginning now.
     pub fn set_now(&mut self, now: Duration) {
         self.now = now;
-        let now_ns = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
-        self.memory.set_now(now_ns);
+        self.memory.set_now(nanos(now));
     }
 
     /// The service is this now.

@@ -12,4 +12,11 @@ mod run;
 pub mod scenario;
 mod tally;
 
+use std::time::Duration;
+
 pub use self::{host::Host, report::Report, run::run, scenario::Scenario};
+
+/// As many as there can be, if there are more.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

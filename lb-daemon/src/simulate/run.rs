@@ -16,12 +16,13 @@ use super::{
     chance::{Chance, Draw},
     lifetime::nanoseconds,
     moves::Moves,
+    nanos,
     report::{RealReport, round},
     tally::Level,
 };
 use crate::{
     config::{
-        model::{RealId, RealState, Scheduler, Service},
+        model::{RealId, RealState, Service},
         scheduling::flag_names,
     },
     reconcile::plan::NoRoom,
@@ -55,7 +56,7 @@ pub fn run(scenario: &Scenario) -> Result<Report, NoRoom> {
     let mut clients = Draw::new(arrivals.clients, chance(stream::CLIENTS));
     let mut destinations = Draw::new(arrivals.destinations, chance(stream::DESTINATIONS));
     let mut run = Run::begin(scenario)?;
-    let is_by_destination = is_by_destination(scenario.service.scheduler);
+    let is_by_destination = scenario.service.scheduler.layout().is_by_destination();
     let mean_gap_s = 1.0 / f64::from(arrivals.rate);
     for number in 0..arrivals.connections {
         let at = if arrivals.is_even {
@@ -79,15 +80,6 @@ pub fn run(scenario: &Scenario) -> Result<Report, NoRoom> {
 
 fn nth(first: Ipv4Addr, number: u32) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(first) + number)
-}
-
-/// Whether the address that a client wants decides, and not the client.
-#[must_use]
-pub const fn is_by_destination(scheduler: Scheduler) -> bool {
-    matches!(
-        scheduler,
-        Scheduler::Dh | Scheduler::Lblc | Scheduler::Lblcr
-    )
 }
 
 /// A real's tally.
@@ -136,7 +128,7 @@ impl<'a> Run<'a> {
     fn begin(scenario: &'a Scenario) -> Result<Self, NoRoom> {
         let arrivals = &scenario.arrivals;
         let seed = Chance::new(arrivals.seed, stream::PICKS).word();
-        let population = match is_by_destination(scenario.service.scheduler) {
+        let population = match scenario.service.scheduler.layout().is_by_destination() {
             true => arrivals.destinations,
             false => arrivals.clients,
         };
@@ -297,7 +289,7 @@ impl<'a> Run<'a> {
             duration_s: round(self.now_ns as f64 / 1e9),
             peak_active: self.all.peak(),
             mean_active: round(self.all.mean(self.now_ns)),
-            moves_of: match is_by_destination(scheduler) {
+            moves_of: match scheduler.layout().is_by_destination() {
                 true => "destinations",
                 false => "clients",
             },
@@ -306,10 +298,6 @@ impl<'a> Run<'a> {
             reals,
         }
     }
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

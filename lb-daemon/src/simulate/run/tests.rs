@@ -1,3 +1,4 @@
+use lb_common::scheduler::Scheduler;
 use proptest::prelude::*;
 
 use super::*;
