@@ -1,7 +1,9 @@
 //! Wires between namespaces: veth pairs into bridges, with the offloads off
 //! that would make a veth differ from a wire.
 
-use anyhow::Result;
+use std::fs;
+
+use anyhow::{Context, Result};
 
 use crate::namespace::Namespace;
 
@@ -39,6 +41,32 @@ pub fn wire(host: &Namespace, device: &str, other: &Namespace, far_device: &str)
         wire_like(namespace, device)?;
     }
     Ok(())
+}
+
+/// A device's MAC address.
+pub fn station(namespace: &Namespace, device: &str) -> Result<[u8; 6]> {
+    let line = namespace.run("ip", &["-brief", "link", "show", device])?;
+    let address = line.split_whitespace().nth(2);
+    let address = address.with_context(|| format!("no MAC address: {line}"))?;
+    let mut station = [0; 6];
+    for (octet, digits) in station.iter_mut().zip(address.split(':')) {
+        *octet = u8::from_str_radix(digits, 16).with_context(|| line.clone())?;
+    }
+    Ok(station)
+}
+
+/// How many frames a device has received. Where a veth has an XDP program, its account
+/// is of all frames that the program has been run for, whatever became of them
+/// (`veth_get_stats64` in drivers/net/veth.c).
+pub fn received(namespace: &Namespace, device: &str) -> Result<u64> {
+    let devices = namespace.enter(|| fs::read_to_string("/proc/thread-self/net/dev"))??;
+    let prefix = format!("{device}:");
+    let line = devices
+        .lines()
+        .find_map(|line| line.trim().strip_prefix(&prefix));
+    let packets = line.and_then(|line| line.split_whitespace().nth(1));
+    let packets = packets.with_context(|| format!("no account of {device}"))?;
+    Ok(packets.parse()?)
 }
 
 /// Makes a bridge that forwards from the first moment on.

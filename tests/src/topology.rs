@@ -27,6 +27,7 @@
 //! router too: by dr and tun their answers go straight to the clients, past the
 //! director; by nat their default route is the director, which alone forwards.
 
+mod decapsulators;
 mod family;
 mod host;
 mod plan;
@@ -37,13 +38,12 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 
-use crate::daemon::Binaries;
+use crate::link;
 use crate::namespace::Namespace;
 use crate::process::Process;
 use crate::scratch::{self, Scratch};
 use crate::webserver::WebServer;
 use crate::xdp_pass::XdpPass;
-use crate::{link, wait};
 pub use family::Family;
 use family::Pair;
 pub use host::Host;
@@ -181,41 +181,6 @@ impl Topology {
             .iter()
             .map(|real| WebServer::start(real, real.name(), PORT, self.directory()))
             .collect()
-    }
-
-    /// For tun: starts `lbd decap` on every real, which runs until the network is
-    /// dropped. For the other methods there is nothing to do.
-    pub fn start_decapsulators(&mut self, binaries: &Binaries) -> Result<()> {
-        if self.spec.method != Method::Tun {
-            return Ok(());
-        }
-        for real in &self.reals {
-            let log = self
-                .scratch
-                .path()
-                .join(format!("{}-decap.log", real.name()));
-            let source = Plan::new(self.spec.wiring).director_towards_reals;
-            let mut command = real.command(&binaries.lbd);
-            command.args(["decap", "--interface", "eth0"]);
-            for family in Family::BOTH {
-                let network = format!("{}/{}", source.of(family), family.bits());
-                command.args(["--from", &network]);
-            }
-            for network in TUNNEL_SOURCES {
-                command.args(["--from", network]);
-            }
-            for port in GUE_PORTS {
-                command.args(["--gue-port", &port.to_string()]);
-            }
-            let name = format!("lbd decap on {}", real.name());
-            let mut process = Process::spawn(&name, &mut command, &log)?;
-            wait::try_until(&format!("{name} to attach"), wait::START_LIMIT, || {
-                process.check_running()?;
-                Ok(real.run("ip", &["link", "show", "eth0"])?.contains("xdp"))
-            })?;
-            self.decapsulators.push(process);
-        }
-        Ok(())
     }
 
     /// Connects one of the director's arms to the switch and gives it its addresses:

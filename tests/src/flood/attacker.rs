@@ -1,6 +1,5 @@
 //! The attacker: a namespace with a wire of its own into the director.
 
-use std::fs;
 use std::net::Ipv4Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -72,13 +71,7 @@ impl Attacker {
         for router in [&*network.director, &network.switch] {
             router.ip(&format!("route add blackhole {}\n", segment::NETWORK))?;
         }
-        let arm = ["-brief", "link", "show", ARM];
-        let arm = network.director.run("ip", &arm)?;
-        let address = arm.split_whitespace().nth(2).context("no address")?;
-        let mut station = [0; 6];
-        for (octet, digits) in station.iter_mut().zip(address.split(':')) {
-            *octet = u8::from_str_radix(digits, 16)?;
-        }
+        let station = link::station(&network.director, ARM)?;
         Ok(Self {
             station,
             namespace,
@@ -127,19 +120,9 @@ impl Attacker {
     }
 }
 
-/// How many frames lbd's program has been run for that came by the attacker's wire:
-/// veth's account of received packets in native mode (`veth_get_stats64` in
-/// drivers/net/veth.c).
+/// How many frames lbd's program has been run for that came by the attacker's wire.
 pub fn arrived(director: &Host) -> Result<u64> {
-    let devices = director.enter(|| fs::read_to_string("/proc/thread-self/net/dev"))??;
-    let arm = format!("{ARM}:");
-    let line = devices
-        .lines()
-        .find_map(|line| line.trim().strip_prefix(&arm));
-    let packets = line.and_then(|line| line.split_whitespace().nth(1));
-    Ok(packets
-        .context("no account of the attacker's wire")?
-        .parse()?)
+    link::received(director, ARM)
 }
 
 /// An attacker's machine does not slow down because the director is busy: the
