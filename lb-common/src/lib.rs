@@ -33,6 +33,7 @@ pub mod service;
 pub mod stats;
 pub mod sweep;
 pub mod tcp_state;
+pub mod traffic;
 pub mod transition;
 pub mod verdict;
 pub mod wire;

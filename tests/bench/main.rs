@@ -14,8 +14,10 @@
 //! `dr_new_SCHEDULER_REALS_reals_v4`, 2^16 new connections by each scheduler with 4, 64
 //! and 1,024 reals. `walk` is the sweep over
 //! 2^20 connections. `flood` is another thing: what speed downloads through lbd keep
-//! under floods, in a network of namespaces.
+//! under floods, in a network of namespaces. So is `compare`, which runs only if it is
+//! named: lbd beside plain forwarding, nftables and HAProxy.
 
+mod compare;
 mod fixture;
 mod flood;
 mod packets;
@@ -43,6 +45,9 @@ fn main() -> Result<()> {
     }
     if options.wants("flood") && lb_tests::privilege::network() {
         flood::run(options.is_unshielded)?;
+    }
+    if options.names("compare") && lb_tests::privilege::network() {
+        compare::run(options.json.as_deref())?;
     }
     Ok(())
 }
@@ -223,24 +228,33 @@ impl Options {
                     .map(|reals| schedulers::case(scheduler, reals))
                     .contains(name)
             };
-            let known = ["walk", "flood", "schedulers"].contains(&name.as_str())
+            let known = ["walk", "flood", "compare", "schedulers"].contains(&name.as_str())
                 || CASES.iter().any(|case| case.name == name)
                 || Scheduler::ALL.iter().copied().any(is_of);
             anyhow::ensure!(
                 known,
-                "no case {name}; cases: walk flood schedulers dr_new_SCHEDULER_{{4,64,1024}}_reals_v4 {}",
+                "no case {name}; cases: walk flood compare schedulers dr_new_SCHEDULER_{{4,64,1024}}_reals_v4 {}",
                 CASES.map(|case| case.name).join(" ")
             );
         }
+        anyhow::ensure!(
+            options.json.is_none() || !options.names("compare") || !options.wants_packets(),
+            "--json has the figures of compare or those of other cases, not both"
+        );
         Ok(options)
     }
 
-    /// Anything but `flood`.
+    /// Anything but the networks' cases.
     fn wants_packets(&self) -> bool {
-        self.cases.is_empty() || self.cases.iter().any(|name| name != "flood")
+        let is_of_packets = |name: &String| !["flood", "compare"].contains(&name.as_str());
+        self.cases.is_empty() || self.cases.iter().any(is_of_packets)
     }
 
     fn wants(&self, case: &str) -> bool {
-        self.cases.is_empty() || self.cases.iter().any(|name| name == case)
+        self.cases.is_empty() || self.names(case)
+    }
+
+    fn names(&self, case: &str) -> bool {
+        self.cases.iter().any(|name| name == case)
     }
 }

@@ -8,6 +8,9 @@ use crate::{cargo, test};
 /// Hands the arguments on.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     setup::ensure(&[Purpose::Build, Purpose::Run])?;
+    if arguments.iter().any(|argument| argument == "compare") {
+        setup::ensure(&[Purpose::Compare])?;
+    }
     // For the floods, which lbd itself is to stand.
     test::build_binaries()?;
     // What is measured runs in the kernel, and is optimised in every profile.

@@ -42,7 +42,7 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Measure the data plane, and what speed downloads keep under a flood.
+    /// Measure the data plane, what speed downloads keep under a flood, and lbd beside others.
     Bench {
         /// Passed on to the bench.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

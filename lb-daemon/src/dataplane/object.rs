@@ -8,3 +8,6 @@ pub static DECAP: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "
 
 /// The wrapper that benchmarks run programs through: `lb-ebpf/src/bin/bench.rs`.
 pub static BENCH: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lbd-bench.o"));
+
+/// What benchmarks send frames with over wires: `lb-ebpf/src/bin/traffic.rs`.
+pub static TRAFFIC: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lbd-traffic.o"));

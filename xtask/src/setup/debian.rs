@@ -30,10 +30,11 @@ const LLVM_VARIABLES: [(&str, &str); 2] = [
 ];
 
 /// Packages that bring a service, and its name.
-const SERVICES: [(&str, &str); 3] = [
+const SERVICES: [(&str, &str); 4] = [
     ("nginx-light", "nginx"),
     ("bind9", "named"),
     ("vsftpd", "vsftpd"),
+    ("haproxy", "haproxy"),
 ];
 
 /// Where Debian asks whether a service may be started.

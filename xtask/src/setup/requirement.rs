@@ -9,6 +9,8 @@ pub(crate) enum Purpose {
     Build,
     /// The demo's and the tests' networks.
     Run,
+    /// What lbd is measured beside.
+    Compare,
     /// The virtual machine.
     Vm,
     /// The kernel that it runs unless another one is named.
@@ -16,7 +18,13 @@ pub(crate) enum Purpose {
 }
 
 impl Purpose {
-    pub(crate) const ALL: [Self; 4] = [Self::Build, Self::Run, Self::Vm, Self::VmKernel];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Build,
+        Self::Run,
+        Self::Compare,
+        Self::Vm,
+        Self::VmKernel,
+    ];
 }
 
 /// Something that must be there.
@@ -57,6 +65,22 @@ static PROGRAMS: [Program; 12] = [
     program("openssl", "openssl", "the web servers' certificates"),
 ];
 
+/// What `cargo xtask bench compare` starts besides.
+static COMPARED: [Program; 3] = [
+    Program {
+        purpose: Purpose::Compare,
+        ..program("nft", "nftables", "balancing by the kernel's NAT")
+    },
+    Program {
+        purpose: Purpose::Compare,
+        ..program("haproxy", "haproxy", "balancing by a proxy")
+    },
+    Program {
+        purpose: Purpose::Compare,
+        ..program("wrk", "wrk", "requests by the thousand")
+    },
+];
+
 /// What the virtual machine takes, before and after it has started.
 static VM_PROGRAMS: [Program; 2] = [
     Program {
@@ -86,7 +110,8 @@ impl Requirement {
     /// All of them.
     pub(crate) fn all() -> Vec<Self> {
         let mut all = vec![Self::BpfCompiler, Self::BpfLinker];
-        all.extend(PROGRAMS.iter().chain(&VM_PROGRAMS).map(Self::Program));
+        let programs = PROGRAMS.iter().chain(&COMPARED).chain(&VM_PROGRAMS);
+        all.extend(programs.map(Self::Program));
         // The last one: not every archive has it, and the rest does not need it.
         all.push(Self::VmKernel);
         all
