@@ -1,34 +1,99 @@
-//! The table, and its JSON.
+//! The figures: on the terminal as Markdown, for documents, and as JSON.
 
 use std::{collections::HashMap, fmt::Write as _, fs, path::Path};
 
 use anyhow::{Context as _, Result};
+use serde::Serialize;
 
-/// One figure.
+/// What several runs took, nanoseconds a packet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Figures {
+    pub least: f64,
+    pub median: f64,
+    pub greatest: f64,
+}
+
+impl Figures {
+    pub(crate) fn of(mut runs: Vec<f64>) -> Self {
+        runs.sort_by(f64::total_cmp);
+        let [least, .., greatest] = runs[..] else {
+            let only = runs.first().copied().unwrap_or(f64::NAN);
+            return Self {
+                least: only,
+                median: only,
+                greatest: only,
+            };
+        };
+        let middle = runs.len() / 2;
+        let median = if runs.len() % 2 == 1 {
+            runs[middle]
+        } else {
+            f64::midpoint(runs[middle - 1], runs[middle])
+        };
+        Self {
+            least,
+            median,
+            greatest,
+        }
+    }
+}
+
+/// A case with a number of flows.
+#[derive(Clone, Debug)]
 pub(crate) struct Line {
     pub case: String,
     pub flows: u32,
-    /// Nanoseconds a packet, the wrapper's share included.
-    pub ns: f64,
-    /// Net of the wrapped `XDP_TX`.
-    pub ns_net: f64,
+    /// The wrapper's share included.
+    pub figures: Figures,
+    /// The wrapper's share.
+    pub base: f64,
+}
+
+impl Line {
+    /// Net of the wrapper.
+    pub(crate) fn net(&self) -> f64 {
+        self.figures.least - self.base
+    }
+
+    /// Says on the way that it is there.
+    pub(crate) fn announce(&self) {
+        let (case, flows, net) = (&self.case, grouped(self.flows), self.net());
+        eprintln!("{case}, {flows} flows: {net:.0} ns");
+    }
 }
 
 pub(crate) struct Report {
     runs: u32,
+    /// Of each number of flows.
+    references: Vec<Line>,
     lines: Vec<Line>,
 }
 
+/// One object of the JSON.
+#[derive(Serialize)]
+struct Object<'a> {
+    case: &'a str,
+    flows: u32,
+    ns: f64,
+    ns_net: f64,
+    ratio: f64,
+    runs: u32,
+    ns_median: f64,
+    ns_max: f64,
+}
+
 impl Report {
-    pub(crate) fn new(runs: u32) -> Self {
+    /// The first of the references is the unit of the ratios.
+    pub(crate) fn new(runs: u32, references: Vec<Line>) -> Self {
         Self {
             runs,
+            references,
             lines: Vec::new(),
         }
     }
 
     pub(crate) fn push(&mut self, line: Line) {
-        eprintln!("{}, {} flows: {:.0} ns", line.case, line.flows, line.ns_net);
+        line.announce();
         self.lines.push(line);
     }
 
@@ -36,55 +101,109 @@ impl Report {
         self.lines.extend(lines);
     }
 
-    /// `reference` is its own net figure.
-    pub(crate) fn print(&self, reference: f64, instructions: &HashMap<String, u32>) {
+    pub(crate) fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    pub(crate) fn references(&self) -> &[Line] {
+        &self.references
+    }
+
+    pub(crate) fn find(&self, case: &str, flows: u32) -> Option<&Line> {
+        let mut lines = self.lines.iter();
+        lines.find(|line| line.case == case && line.flows == flows)
+    }
+
+    fn ratio(&self, line: &Line) -> f64 {
+        line.net() / self.references.first().map_or(f64::NAN, Line::net)
+    }
+
+    /// A table with a row for each case.
+    pub(crate) fn print(&self) {
+        let lines = || self.references.iter().chain(&self.lines);
+        let mut flows: Vec<_> = lines().map(|line| line.flows).collect();
+        flows.sort_unstable();
+        flows.dedup();
         println!(
-            "least of {} runs; net of a wrapped XDP_TX; ratio to the reference program\n",
+            "ns a packet, the least of {} runs, net of a wrapped XDP_TX (ratio to `reference` \
+             with 1 flow; median and greatest of the runs)\n",
             self.runs
         );
-        println!(
-            "{:<22} {:>9} {:>8} {:>8} {:>7}",
-            "case", "flows", "ns", "ns net", "ratio"
-        );
-        for line in &self.lines {
-            let Line {
-                case,
-                flows,
-                ns,
-                ns_net,
-            } = line;
-            println!(
-                "{case:<22} {flows:>9} {ns:>8.1} {ns_net:>8.1} {:>7.2}",
-                ns_net / reference
-            );
+        let head = |flows: &u32| match flows {
+            1 => " 1 flow |".to_owned(),
+            _ => format!(" {} flows |", grouped(*flows)),
+        };
+        println!("| case |{}", flows.iter().map(head).collect::<String>());
+        println!("| --- |{}", " --- |".repeat(flows.len()));
+        let mut cases: Vec<&str> = Vec::new();
+        for line in lines() {
+            if !cases.contains(&line.case.as_str()) {
+                cases.push(&line.case);
+            }
         }
-        println!("\nverifier's instructions");
-        let mut programs: Vec<_> = instructions.iter().collect();
-        programs.sort();
-        for (name, count) in programs {
-            println!("{name:<22} {count:>9}");
+        for case in cases {
+            let cell = |flows: &u32| {
+                let line = lines().find(|line| line.case == case && line.flows == *flows);
+                line.map_or_else(|| " – |".to_owned(), |line| self.cell(line))
+            };
+            println!("| `{case}` |{}", flows.iter().map(cell).collect::<String>());
         }
     }
 
-    pub(crate) fn write_json(&self, path: &Path, reference: f64) -> Result<()> {
-        let mut json = String::from("[");
-        for (index, line) in self.lines.iter().enumerate() {
-            let comma = if index == 0 { "" } else { "," };
-            let Line {
-                case,
-                flows,
-                ns,
-                ns_net,
-            } = line;
-            write!(
-                json,
-                "{comma}\n{{\"case\":\"{case}\",\"flows\":{flows},\"ns\":{ns:.1},\"ns_net\":{ns_net:.1},\
-                 \"ratio\":{:.2},\"runs\":{}}}",
-                ns_net / reference,
-                self.runs
-            )?;
-        }
-        json.push_str("\n]\n");
+    fn cell(&self, line: &Line) -> String {
+        let Figures {
+            median, greatest, ..
+        } = line.figures;
+        format!(
+            " {:.0} ({:.2}; {:.0}, {:.0}) |",
+            line.net(),
+            self.ratio(line),
+            median - line.base,
+            greatest - line.base
+        )
+    }
+
+    pub(crate) fn write_json(&self, path: &Path) -> Result<()> {
+        let object = |line: &Line| {
+            let tenths = |ns: f64| (ns * 10.0).round() / 10.0;
+            let object = Object {
+                case: &line.case,
+                flows: line.flows,
+                ns: tenths(line.figures.least),
+                ns_net: tenths(line.net()),
+                ratio: (self.ratio(line) * 100.0).round() / 100.0,
+                runs: self.runs,
+                ns_median: tenths(line.figures.median),
+                ns_max: tenths(line.figures.greatest),
+            };
+            serde_json::to_string(&object)
+        };
+        let lines = self.references.iter().chain(&self.lines);
+        let objects = lines.map(object).collect::<Result<Vec<_>, _>>()?;
+        let json = format!("[\n{}\n]\n", objects.join(",\n"));
         fs::write(path, json).with_context(|| format!("write {}", path.display()))
     }
+}
+
+/// Instructions that the verifier walked, by program.
+pub(crate) fn print_instructions(instructions: &HashMap<String, u32>) {
+    println!("\nverifier's instructions");
+    let mut programs: Vec<_> = instructions.iter().collect();
+    programs.sort();
+    for (name, count) in programs {
+        println!("{name:<22} {count:>9}");
+    }
+}
+
+/// 1,048,576.
+pub(crate) fn grouped(number: u32) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        let _ = write!(text, "{digit}");
+    }
+    text
 }

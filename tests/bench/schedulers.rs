@@ -2,62 +2,78 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use anyhow::Result;
-use lb_daemon::config::model::{ForwardingMethod, Real, RealId, Scheduler, Service, Weight};
+use anyhow::{Context as _, Result};
+use lb_daemon::config::model::{
+    ForwardingMethod, IpFamily, Protocol, Real, RealId, Scheduler, Service, Weight,
+};
 
 use crate::{
-    Options,
-    fixture::{Bench, Expect, XDP_TX},
-    packets::{Kind, PORT},
-    report::Line,
+    cases::{Method, service_id},
+    fixture::Bench,
+    measure,
+    options::Options,
+    packets::{Kind, PORT, Packet},
+    report::{self, Figures, Line},
+    wrapper::Flows,
 };
 
 /// Numbers of reals.
-pub(crate) const REALS: [u32; 3] = [4, 64, 1024];
+const REALS: [u32; 3] = [4, 64, 1024];
 /// New connections a run: all of them are alive at its end.
 const FLOWS: u32 = 1 << 16;
 /// Each real's address is this with its number behind it.
 const FIRST_REAL: Ipv4Addr = Ipv4Addr::new(10, 0, 16, 0);
 
 /// As the command line and the report name it.
-pub(crate) fn case(scheduler: Scheduler, reals: u32) -> String {
+fn case(scheduler: Scheduler, reals: u32) -> String {
     format!("dr_new_{}_{reals}_reals_v4", scheduler.name())
 }
 
-/// Measures the cases that are asked for; `base` is the wrapped `XDP_TX`.
-pub(crate) fn measure(bench: &Bench, options: &Options, base: f64) -> Result<Vec<Line>> {
+/// The names of all.
+pub(crate) fn cases() -> impl Iterator<Item = String> {
+    let of = |scheduler: &Scheduler| {
+        let scheduler = *scheduler;
+        REALS.into_iter().map(move |reals| case(scheduler, reals))
+    };
+    Scheduler::ALL.iter().flat_map(of)
+}
+
+/// Measures the cases that are asked for.
+pub(crate) fn measure(bench: &mut Bench, options: &Options) -> Result<Vec<Line>> {
     let mut lines = Vec::new();
     for scheduler in Scheduler::ALL {
         for reals in REALS {
             let case = case(*scheduler, reals);
-            if !options.wants(&case) && !options.wants("schedulers") {
-                continue;
+            if options.wants_of_schedulers(&case) {
+                let line = one(bench, &service(*scheduler, reals), &case, options);
+                let line = line.with_context(|| case)?;
+                line.announce();
+                lines.push(line);
             }
-            let service = service(bench, *scheduler, reals);
-            let expect = Expect {
-                verdict: XDP_TX,
-                bytes: 64,
-            };
-            let mut ns = f64::INFINITY;
-            for _ in 0..options.runs {
-                bench.clear()?;
-                bench.serve_anew(&service)?;
-                ns = ns.min(bench.run(Kind::Syn, FLOWS, FLOWS, expect)?);
-            }
-            eprintln!("{case}: {:.0} ns", ns - base);
-            lines.push(Line {
-                case,
-                flows: FLOWS,
-                ns,
-                ns_net: ns - base,
-            });
         }
     }
     Ok(lines)
 }
 
+fn one(bench: &mut Bench, service: &Service, case: &str, options: &Options) -> Result<Line> {
+    let packet = Packet::new(Kind::Beginning, IpFamily::V4, Protocol::Tcp);
+    let base = measure::base(bench, &packet, FLOWS, options)?;
+    let mut figures = Vec::new();
+    for _ in 0..options.runs {
+        bench.serve_anew(service)?;
+        figures.push(bench.run(Method::Dr, &packet, Flows::in_order(FLOWS), FLOWS)?);
+    }
+    bench.clear()?;
+    Ok(Line {
+        case: case.to_owned(),
+        flows: FLOWS,
+        figures: Figures::of(figures),
+        base,
+    })
+}
+
 /// Reals of unequal weights, so that wrr has several lists.
-fn service(bench: &Bench, scheduler: Scheduler, reals: u32) -> Service {
+fn service(scheduler: Scheduler, reals: u32) -> Service {
     // ovf has nobody left where all have more than their weights.
     let least = if scheduler == Scheduler::Ovf {
         65_500
@@ -79,7 +95,7 @@ fn service(bench: &Bench, scheduler: Scheduler, reals: u32) -> Service {
     };
     Service {
         reals: (0..reals).map(real).collect(),
-        ..Service::new(bench.id, scheduler)
+        ..Service::new(service_id(IpFamily::V4, Protocol::Tcp), scheduler)
     }
 }
 
@@ -87,25 +103,25 @@ fn service(bench: &Bench, scheduler: Scheduler, reals: u32) -> Service {
 pub(crate) fn print(lines: &[Line]) {
     let ns = |scheduler: Scheduler, reals| {
         let case = case(scheduler, reals);
-        Some(lines.iter().find(|line| line.case == case)?.ns_net)
+        Some(lines.iter().find(|line| line.case == case)?.net())
     };
     println!(
-        "\nthousands of new connections a second and CPU (ns; ratio to rr with as many reals)"
+        "\nthousands of new connections a second and CPU (ns; ratio to rr with as many reals)\n"
     );
-    print!("{:<10}", "scheduler");
-    for reals in REALS {
-        print!(" {:>22}", format!("{reals} reals"));
-    }
-    println!();
+    let heads = REALS.map(|reals| format!(" {} reals |", report::grouped(reals)));
+    println!("| scheduler |{}", heads.concat());
+    println!("| --- |{}", " --- |".repeat(REALS.len()));
     for scheduler in Scheduler::ALL {
-        print!("{:<10}", scheduler.name());
-        for reals in REALS {
-            let figure = ns(*scheduler, reals).map_or_else(String::new, |own| {
-                let ratio = ns(Scheduler::Rr, reals).map_or(f64::NAN, |rr| own / rr);
-                format!("{:.0} ({own:.0}; {ratio:.2})", 1e6 / own)
-            });
-            print!(" {figure:>22}");
+        if REALS.iter().all(|reals| ns(*scheduler, *reals).is_none()) {
+            continue;
         }
-        println!();
+        let cell = |reals| {
+            let figure = ns(*scheduler, reals).map_or_else(String::new, |own| {
+                let ratio = ns(Scheduler::Rr, reals).map(|rr| format!("; {:.2}", own / rr));
+                format!("{:.0} ({own:.0}{})", 1e6 / own, ratio.unwrap_or_default())
+            });
+            format!(" {figure} |")
+        };
+        println!("| `{}` |{}", scheduler.name(), REALS.map(cell).concat());
     }
 }

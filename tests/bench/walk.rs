@@ -8,8 +8,18 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use lb_daemon::dataplane::sweep::{Sweeper, Walked};
+use lb_daemon::{
+    config::model::{IpFamily, Protocol},
+    dataplane::sweep::{Sweeper, Walked},
+};
 
+use crate::{
+    cases::{Case, Method, Path},
+    fixture::Bench,
+    measure,
+};
+
+const FLOWS: u32 = 1 << 20;
 /// Walks that are measured, after two others.
 const WALKS: u32 = 3;
 
@@ -25,8 +35,22 @@ pub(crate) struct Walk {
     pub table_entries: u32,
 }
 
+/// The sweep over 2^20 connections by dr, and the memory of a table of so many
+/// entries. The fixture's last measurement.
+pub(crate) fn measure(bench: &mut Bench, table_entries: u32) -> Result<Walk> {
+    let case = Case {
+        method: Method::Dr,
+        path: Path::Established,
+        family: IpFamily::V4,
+        protocol: Protocol::Tcp,
+    };
+    bench.serve_anew(&case.service())?;
+    measure::connect(bench, &case, FLOWS)?;
+    of_tables(bench.take_walked()?, table_entries)
+}
+
 /// Lets the daemon's own thread walk over what is in the tables.
-pub(crate) fn measure(walked: Walked, table_entries: u32) -> Result<Walk> {
+fn of_tables(walked: Walked, table_entries: u32) -> Result<Walk> {
     let table_bytes = locked_bytes(walked.v4.entries.as_raw_fd())?;
     let (sender, mut reports) = tokio::sync::mpsc::channel(1);
     let _sweeper = Sweeper::start(walked, sender)?;

@@ -1,8 +1,9 @@
 //! Programs for the benchmark, run by `BPF_PROG_TEST_RUN` with `repeat`.
 //!
-//! A repeated run finds the packet as the last one left it, so `wrapper`
-//! restores it first, gives it the next of 2^k client addresses, and
-//! tail-calls the program under test. `transmit` is the least a program can
+//! A repeated run finds the packet as the last one left it, so a wrapper
+//! restores it first, gives it the next of 2^k client addresses, with the
+//! checksums that belong to it, and tail-calls the program under test. There is
+//! a wrapper for each length of packets. `transmit` is the least a program can
 //! do, `reference` what an established packet costs at least.
 
 #![no_std]
@@ -26,7 +27,7 @@ use aya_ebpf::{
 };
 use lb_common::{
     addr::Be32,
-    bench::{PACKET_BYTES, Template},
+    bench::{Checksum, MOST_PACKET_BYTES, Template},
     checksum,
     connection::Connection,
     flow::FlowKeyV4,
@@ -47,50 +48,69 @@ static TEMPLATE: Array<Template> = Array::with_max_entries(1, 0);
 #[map]
 static UNDER_TEST: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
-/// The reference program's table.
+/// The reference program's table, as large as the director's.
 #[map]
-static FLOWS: HashMap<FlowKeyV4, Connection> = HashMap::with_max_entries(1 << 20, 0);
+static FLOWS: HashMap<FlowKeyV4, Connection> = HashMap::with_max_entries(1 << 21, 0);
 
 #[xdp(frags)]
-pub fn wrapper(context: XdpContext) -> u32 {
-    let packet = Packet::new(context);
-    restore(&packet).unwrap_or(XDP_ABORTED)
+pub fn wrapper_64(context: XdpContext) -> u32 {
+    restore::<{ 64 / 8 }>(&Packet::new(context)).unwrap_or(XDP_ABORTED)
+}
+
+#[xdp(frags)]
+pub fn wrapper_80(context: XdpContext) -> u32 {
+    restore::<{ 80 / 8 }>(&Packet::new(context)).unwrap_or(XDP_ABORTED)
+}
+
+#[xdp(frags)]
+pub fn wrapper_112(context: XdpContext) -> u32 {
+    restore::<{ 112 / 8 }>(&Packet::new(context)).unwrap_or(XDP_ABORTED)
 }
 
 #[inline(always)]
-fn restore(packet: &Packet) -> Option<u32> {
+fn restore<const WORDS: usize>(packet: &Packet) -> Option<u32> {
     let template = TEMPLATE.get_ptr_mut(0)?;
     // SAFETY: a map value; the benchmark runs on one CPU.
     let template = unsafe { &mut *template };
     let context = packet.context();
-    let grown = context.data_end() - context.data() - PACKET_BYTES;
+    let grown = context.data_end() - context.data() - WORDS * 8;
     if grown != 0 && !packet.move_head(grown as i32) {
         return None;
     }
-    let bytes = packet.at::<[u64; PACKET_BYTES / 8]>(0)?;
+    let words = template.packet.first_chunk::<WORDS>()?;
+    if !packet.write(0, *words) {
+        return None;
+    }
     let turn = template.turn;
     template.turn = turn.wrapping_add(1);
-    // SAFETY: `at` checked the bounds.
-    unsafe { bytes.as_ptr().write_unaligned(template.packet) };
-    let ipv4 = packet.at::<Ipv4>(NETWORK_OFFSET)?;
-    let client = template
-        .first_client
-        .wrapping_add(turn & template.flow_mask);
-    let client = Be32::new(client);
-    // SAFETY: as above; the fields are byte-aligned.
-    let ipv4 = unsafe { &mut *ipv4.as_ptr() };
-    let place = if template.vary_destination == 0 {
-        &raw mut ipv4.source
-    } else {
-        &raw mut ipv4.destination
-    };
-    // SAFETY: it is this header's own.
-    let former = unsafe { place.replace(client) };
-    let delta = checksum::replace_u32(former.raw(), client.raw());
-    ipv4.checksum = checksum::apply(ipv4.checksum, delta);
+    let first = Be32::new(template.first_client);
+    let flow = turn.wrapping_mul(template.stride) & template.flow_mask;
+    let client = Be32::new(template.first_client.wrapping_add(flow));
+    // Nothing is read from the packet: a load that overlaps a store of another
+    // width would wait for it.
+    let delta = checksum::replace_u32(first.raw(), client.raw());
+    if !packet.write(place(template.client_at), client) {
+        return None;
+    }
+    for Checksum { at, value, is_udp } in template.checksums {
+        let value = match checksum::apply(value, delta) {
+            0 if is_udp != 0 => 0xffff,
+            value => value,
+        };
+        if at != 0 && !packet.write(place(at), value) {
+            return None;
+        }
+    }
     // SAFETY: nothing of this program is needed after it.
     unsafe { UNDER_TEST.tail_call(context, 0) };
     None
+}
+
+/// An offset that the verifier knows the bounds of.
+#[inline(always)]
+const fn place(offset: u32) -> usize {
+    const MASK: usize = MOST_PACKET_BYTES.next_power_of_two() - 1;
+    offset as usize & MASK
 }
 
 #[xdp(frags)]
