@@ -19,11 +19,12 @@ const TARGET: &str = "bpfel-unknown-none";
 /// Rust flags of the BPF build: `v3` instructions (32-bit and compare-and-swap
 /// operations, Linux 5.12), BTF, and the architecture that aya-ebpf's register
 /// access is for.
-const FLAGS: [&str; 4] = [
+const FLAGS: [&str; 5] = [
     "--cfg=bpf_target_arch=\"x86_64\"",
     "-Cdebuginfo=2",
     "-Ctarget-cpu=v3",
     "-Clink-arg=--btf",
+    "-Clink-arg=--cpu-features=+allows-misaligned-mem-access",
 ];
 
 fn main() -> Result<()> {

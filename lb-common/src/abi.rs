@@ -13,18 +13,25 @@ use crate::{
     flow::FlowKeyV6,
     persistence::TemplateKey,
     rate_limit::Limit,
-    real::Egress,
+    real::{ClientHop, Egress},
     scheduler::Key,
+    table::Search,
 };
 
 /// Part of the pin path: `<pin_dir>/v<ABI_VERSION>`.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;
 
 /// Map names as they stand in the object file and under the pin path. The
 /// kernel keeps 15 characters.
 pub mod map {
     pub const CONNECTIONS_V4: &str = "CONNECTIONS_V4";
     pub const CONNECTIONS_V6: &str = "CONNECTIONS_V6";
+    pub const INDEX_V4: &str = "INDEX_V4";
+    pub const INDEX_V6: &str = "INDEX_V6";
+    pub const FREE_V4: &str = "FREE_V4";
+    pub const FREE_V6: &str = "FREE_V6";
+    pub const TABLE: &str = "TABLE";
+    pub const FILTER: &str = "FILTER";
     pub const FRAGMENTS: &str = "FRAGMENTS";
     pub const ADDRESSES: &str = "ADDRESSES";
     pub const ALLOW: &str = "ALLOW";
@@ -54,6 +61,7 @@ pub mod map {
     pub const REAL_COUNTS: &str = "REAL_COUNTS";
     pub const REAL_STATS: &str = "REAL_STATS";
     pub const NEXT_HOPS: &str = "NEXT_HOPS";
+    pub const CLIENT_HOPS: &str = "CLIENT_HOPS";
     pub const SETTINGS: &str = "SETTINGS";
     pub const DROPS: &str = "DROPS";
     pub const EVENTS: &str = "EVENTS";
@@ -115,10 +123,7 @@ pub mod program {
     pub const SWEEP_V6: &str = "sweep_v6";
     /// Ends persistence templates, likewise.
     pub const SWEEP_TEMPLATES: &str = "sweep_templates";
-    /// Iterators over the connection tables and the templates: find what is to
-    /// end.
-    pub const WALK_V4: &str = "walk_v4";
-    pub const WALK_V6: &str = "walk_v6";
+    /// An iterator over the templates: finds what is to end.
     pub const WALK_TEMPLATES: &str = "walk_templates";
     /// Corrects counts, likewise.
     pub const REPAIR: &str = "repair";
@@ -235,14 +240,42 @@ pub struct Scratch {
     /// Room has been made for the connection that is being made: one more than
     /// the place in `HALF_OPEN_V4` or `HALF_OPEN_V6` where it was found.
     pub has_room: u32,
+    /// The packet that may begin a connection.
+    pub arriving: Arriving,
     /// What the hashing and the locality schedulers go by.
     pub key: Key,
     /// The persistence template of the connection that is being made.
     pub joining: Joining,
+    /// The way to a client that was just asked for, and the question: the kernel's
+    /// `struct bpf_fib_lookup`.
+    pub client_hop: ClientHop,
+    pub pad: u32,
+    pub route: [u64; 8],
+    /// The key that is looked for in a connection table, or put there or taken from
+    /// there; of either family.
+    pub table_key: FlowKeyV6,
+    /// Where that look has come to.
+    pub search: Search,
     /// The entries of a connection that is being made: a stack is too small
     /// for them.
     pub forward: Connection,
     pub reverse: Connection,
+}
+
+/// What is known of a packet that may begin a connection, for the stages that
+/// need not see it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Arriving {
+    /// Of either family.
+    pub key: FlowKeyV6,
+    /// As in [`crate::parse::Headers`].
+    pub length: u16,
+    pub segment: u8,
+    /// 1: it is a datagram's first fragment; else a whole datagram.
+    pub is_fragment: u8,
+    /// The service of exactly its destination, as a slot plus one; 0: none.
+    pub service: u32,
 }
 
 /// Values of [`Scratch::follower`].
@@ -393,7 +426,7 @@ pub mod event_kind {
     pub const PATH_MTU: u32 = 3;
 }
 
-const _: () = assert!(size_of::<Scratch>() == 416);
+const _: () = assert!(size_of::<Scratch>() == 640);
 const _: () = assert!(size_of::<Settings>() == 224);
 const _: () = assert!(size_of::<Event>() == 24);
 
@@ -408,11 +441,12 @@ mod pod {
         flow::{FlowKeyV4, FlowKeyV6},
         fragment::{FragmentKey, FragmentVerdict},
         persistence::{Template, TemplateKey},
-        real::{Egress, Live, NextHop, Pool, RealCounts, RealServer},
+        real::{ClientHop, Egress, Live, NextHop, Pool, RealCounts, RealServer},
         scheduler::locality::{LocalityKey, LocalitySet},
         service::{AddressKey, Plan, Policy, ReplyEnd, ServiceKey},
         stats::RealStats,
         sweep::{Pace, Repair},
+        table::{Bucket, FreePlaces, Shape},
     };
 
     macro_rules! pod {
@@ -423,6 +457,8 @@ mod pod {
     }
     // SAFETY: as above.
     unsafe impl<K: aya::Pod> aya::Pod for crate::sweep::Found<K> {}
+    // SAFETY: as above; what pads it to whole cache lines is nobody's.
+    unsafe impl<K: aya::Pod> aya::Pod for crate::table::Entry<K> {}
     pod!(
         Live,
         Pace,
@@ -436,6 +472,7 @@ mod pod {
         FragmentVerdict,
         Egress,
         NextHop,
+        ClientHop,
         Pool,
         RealCounts,
         RealServer,
@@ -452,6 +489,9 @@ mod pod {
         ReplyEnd,
         Policy,
         TableState,
+        Bucket,
+        FreePlaces,
+        Shape,
         Template,
         TemplateKey
     );

@@ -61,16 +61,13 @@ pub mod direction {
     pub const REVERSE: u8 = 1;
 }
 
-/// Value of `CONNECTIONS_V4` and `CONNECTIONS_V6`, 96 bytes.
+/// What a table's entry holds beside its key, 88 bytes. What every packet needs
+/// comes first: behind a key of IPv4 it ends with the cache line.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Connection {
     /// Last packet of this half: coarse monotonic clock, ns.
     pub last_seen_ns: u64,
-    /// [`crate::flow::FlowKey::tag`] of the entry's own key. An element is
-    /// used again at once when its entry is deleted: whoever holds a pointer
-    /// from before learns here that the entry is another's by now.
-    pub owner: u64,
     /// IP bytes of this half.
     pub bytes: u64,
     /// Real slot. Together with `state` one [`Standing`].
@@ -79,10 +76,9 @@ pub struct Connection {
     pub state: u32,
     /// Packets of this half.
     pub packets: u32,
-    /// Next-hop slot towards the real. Unused in the reverse entry.
+    /// Next-hop slot towards the real; reverse: the last way to the client
+    /// ([`crate::real::ClientHop::id`]), [`crate::real::NO_WAY`]: none.
     pub next_hop: u32,
-    /// Service slot.
-    pub service: u32,
     /// [`ForwardingMethod`].
     pub method: u8,
     /// [`direction`].
@@ -91,21 +87,27 @@ pub struct Connection {
     pub tunnel: u8,
     /// [`crate::real::flag`], the real's when the connection was made.
     pub flags: u8,
-    /// nat: the addresses and ports after translation. tun: those of the outer
-    /// header and of GUE; a source address of `::` is the next hop's local
-    /// address. dr, local: the destination is the real's, the source unused.
-    pub new_source: Addr,
-    pub new_destination: Addr,
-    pub new_source_port: Be16,
-    pub new_destination_port: Be16,
     /// nat: what the translation adds to the IPv4 header's sum and to that of
     /// TCP or UDP, folded ([`crate::checksum`]).
     pub l3_delta: u16,
     pub l4_delta: u16,
+    /// nat: the ports and addresses after translation. tun: those of GUE and of the
+    /// outer header; a source address of `::` is the next hop's local
+    /// address. dr, local: the destination is the real's, the source unused.
+    pub new_source_port: Be16,
+    pub new_destination_port: Be16,
     /// Under persistence the prefix length of the client's template
     /// ([`crate::persistence`]) plus one; else 0.
     pub persistence: u8,
-    pub pad: [u8; 7],
+    pub pad: [u8; 3],
+    pub new_source: Addr,
+    pub new_destination: Addr,
+    /// Service slot. Of a free place: the next one plus one
+    /// ([`crate::table::FreePlaces`]); packets do not write it.
+    pub service: u32,
+    /// Of a reverse entry: when `next_hop` was looked up,
+    /// [`crate::real::hop_time`].
+    pub looked_up: u32,
 }
 
 /// Bits of [`Connection::state`] above the state.
@@ -113,13 +115,22 @@ pub mod mark {
     /// The real was deleted, and `expire_nodest` ends the connection at its
     /// next packet.
     pub const DOOMED: u32 = 1 << 8;
-    /// Somebody is deleting the entry: as good as gone.
+    /// Somebody is deleting the entry, or filling it: as good as gone.
     pub const CLAIMED: u32 = 0xff;
+    /// The place is free.
+    pub const FREE: u32 = 0xfe;
+
+    /// Whether it is one of the last two.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_gone(state: u32) -> bool {
+        state | 1 == CLAIMED
+    }
 }
 
 /// [`Connection::real`] and [`Connection::state`] as the one word that is
 /// compared and swapped: whoever changes a connection's state knows whose
-/// counts it moves, also where the element has become another connection's.
+/// counts it moves, also where the entry has become another connection's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing(pub u64);
 
@@ -202,7 +213,8 @@ pub const fn is_idle(now_ns: u64, last_seen_ns: u64, timeout_s: u32) -> bool {
 
 const _: () = {
     use core::mem::offset_of;
-    assert!(size_of::<Connection>() == 96);
+    assert!(size_of::<Connection>() == 88);
+    assert!(offset_of!(Connection, new_source) == 48);
     assert!(offset_of!(Connection, real) % 8 == 0);
     assert!(offset_of!(Connection, state) == offset_of!(Connection, real) + 4);
 };

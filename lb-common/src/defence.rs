@@ -69,6 +69,9 @@ pub struct TableState {
     pub defences: u32,
     /// When the stateless mode last ended: coarse monotonic clock, ns.
     pub stateful_since_ns: u64,
+    /// Places of the table that have ever been in use: those below this.
+    pub ever_used: u32,
+    pub pad: u32,
 }
 
 impl TableState {
@@ -107,7 +110,7 @@ pub fn in_force(marks: &Marks, entries: u32, before: u32) -> u32 {
     defences
 }
 
-const _: () = assert!(size_of::<TableState>() == 16);
+const _: () = assert!(size_of::<TableState>() == 24);
 
 #[cfg(test)]
 mod tests {

@@ -4,30 +4,30 @@
 
 use crate::addr::{Addr, Be16, Be32};
 
-/// Key of `CONNECTIONS_V4`, 16 bytes, no implicit padding.
-#[repr(C)]
+/// Key of an entry in `CONNECTIONS_V4`, 16 bytes, no implicit padding.
+#[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowKeyV4 {
     pub source: Be32,
     pub destination: Be32,
     pub source_port: Be16,
     pub destination_port: Be16,
-    /// IP protocol number.
-    pub protocol: u8,
-    pub pad: [u8; 3],
+    /// IP protocol number. A whole word: odd octets of a stack cannot be written
+    /// together.
+    pub protocol: u32,
 }
 
-/// Key of `CONNECTIONS_V6`, 40 bytes, no implicit padding.
-#[repr(C)]
+/// Key of an entry in `CONNECTIONS_V6`, 40 bytes, no implicit padding.
+#[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowKeyV6 {
     pub source: Addr,
     pub destination: Addr,
     pub source_port: Be16,
     pub destination_port: Be16,
-    /// IP protocol number.
-    pub protocol: u8,
-    pub pad: [u8; 3],
+    /// IP protocol number. A whole word: odd octets of a stack cannot be written
+    /// together.
+    pub protocol: u32,
 }
 
 /// What the two keys have in common.
@@ -37,6 +37,11 @@ pub trait FlowKey: Copy + Default + Eq {
     fn source(&self) -> Endpoint;
     fn destination(&self) -> Endpoint;
     fn protocol(&self) -> u8;
+    /// Where [`crate::table`] looks for it. Whoever does not know the seed cannot
+    /// choose keys that meet.
+    fn hash(&self, seed: u64) -> u64;
+    /// Whether it is another one, without a branch for each part.
+    fn is(&self, other: &Self) -> bool;
 
     /// The key of what comes the other way.
     #[inline(always)]
@@ -45,8 +50,7 @@ pub trait FlowKey: Copy + Default + Eq {
         Self::new(self.destination(), self.source(), self.protocol())
     }
 
-    /// A number by which an entry knows its key, and by which flows are
-    /// spread: every bit of the key is in it.
+    /// A number by which flows are spread: every bit of the key is in it.
     #[inline(always)]
     #[must_use]
     fn tag(&self) -> u64 {
@@ -73,11 +77,38 @@ pub(crate) const fn mix(mut word: u64) -> u64 {
     word ^ word >> 33
 }
 
+/// A word of a key on top of those before: for [`FlowKey::hash`], which has no
+/// time for [`mix`].
+#[inline(always)]
+const fn stir(hash: u64, word: u64) -> u64 {
+    let hash = (hash ^ word).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash ^ hash >> 32
+}
+
+/// Addresses and ports as the words of a hash.
+#[inline(always)]
+const fn words(a: Be32, b: Be32) -> u64 {
+    (a.raw() as u64) << 32 | b.raw() as u64
+}
+
+#[inline(always)]
+const fn port_words(source: Be16, destination: Be16, protocol: u32) -> u64 {
+    (protocol as u64) << 32 | (source.raw() as u64) << 16 | destination.raw() as u64
+}
+
 /// An address with a port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Endpoint {
     pub address: Addr,
     pub port: Be16,
+}
+
+impl FlowKeyV4 {
+    #[inline(always)]
+    const fn as_words(&self) -> &[u64; 2] {
+        // SAFETY: as large and as aligned, and without padding.
+        unsafe { &*core::ptr::from_ref(self).cast() }
+    }
 }
 
 impl FlowKey for FlowKeyV4 {
@@ -88,8 +119,7 @@ impl FlowKey for FlowKeyV4 {
             destination: destination.address.v4(),
             source_port: source.port,
             destination_port: destination.port,
-            protocol,
-            pad: [0; 3],
+            protocol: u32::from(protocol),
         }
     }
 
@@ -111,7 +141,28 @@ impl FlowKey for FlowKeyV4 {
 
     #[inline(always)]
     fn protocol(&self) -> u8 {
-        self.protocol
+        self.protocol as u8
+    }
+
+    #[inline(always)]
+    fn is(&self, other: &Self) -> bool {
+        let ([a, b], [c, d]) = (self.as_words(), other.as_words());
+        (a ^ c) | (b ^ d) == 0
+    }
+
+    #[inline(always)]
+    fn hash(&self, seed: u64) -> u64 {
+        let ports = port_words(self.source_port, self.destination_port, self.protocol);
+        let hash = stir(seed, words(self.source, self.destination));
+        stir(stir(hash, ports), seed)
+    }
+}
+
+impl FlowKeyV6 {
+    #[inline(always)]
+    const fn as_words(&self) -> &[u64; 5] {
+        // SAFETY: as large and as aligned, and without padding.
+        unsafe { &*core::ptr::from_ref(self).cast() }
     }
 }
 
@@ -123,8 +174,7 @@ impl FlowKey for FlowKeyV6 {
             destination: destination.address,
             source_port: source.port,
             destination_port: destination.port,
-            protocol,
-            pad: [0; 3],
+            protocol: u32::from(protocol),
         }
     }
 
@@ -146,7 +196,24 @@ impl FlowKey for FlowKeyV6 {
 
     #[inline(always)]
     fn protocol(&self) -> u8 {
-        self.protocol
+        self.protocol as u8
+    }
+
+    #[inline(always)]
+    fn is(&self, other: &Self) -> bool {
+        let ([a, b, c, d, e], [f, g, h, i, j]) = (self.as_words(), other.as_words());
+        (a ^ f) | (b ^ g) | (c ^ h) | (d ^ i) | (e ^ j) == 0
+    }
+
+    #[inline(always)]
+    fn hash(&self, seed: u64) -> u64 {
+        let ([a, b, c, d], [e, f, g, h]) = (self.source.0, self.destination.0);
+        let ports = port_words(self.source_port, self.destination_port, self.protocol);
+        let mut hash = stir(seed, words(a, b));
+        for word in [words(c, d), words(e, f), words(g, h), ports, seed] {
+            hash = stir(hash, word);
+        }
+        hash
     }
 }
 

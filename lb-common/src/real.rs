@@ -175,6 +175,42 @@ pub struct NextHop {
     pub address: Addr,
 }
 
+/// Value of `CLIENT_HOPS`, an array by the low bits of `id`: how frames reach
+/// clients under nat, as the kernel's routes and neighbours said a moment ago.
+/// Programs alone write it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClientHop {
+    pub destination_mac: [u8; 6],
+    pub source_mac: [u8; 6],
+    pub egress: Egress,
+    /// Of the route, bytes.
+    pub mtu: u16,
+    pub pad: u16,
+    /// A hash of the rest, with the highest bit set; [`WRITING`] while somebody
+    /// writes.
+    pub id: u32,
+}
+
+/// [`ClientHop::id`] of one that is being written.
+pub const WRITING: u32 = 1;
+
+/// What no [`ClientHop::id`] is, and no next-hop slot.
+pub const NO_WAY: u32 = u32::MAX;
+
+/// Entries of `CLIENT_HOPS`, a power of two.
+pub const CLIENT_HOPS: u32 = 1024;
+
+/// How long a way to a client is good, in units of [`hop_time`]: about a second.
+pub const CLIENT_HOP_LIFE: u32 = 15;
+
+/// A time of the coarse monotonic clock, in units of 2^26 ns.
+#[inline(always)]
+#[must_use]
+pub const fn hop_time(now_ns: u64) -> u32 {
+    (now_ns >> 26) as u32
+}
+
 /// How frames leave: the interface and what becomes of VLAN tags. Value of
 /// `PORTS`, a hash by interface index that holds the VLAN interfaces: frames
 /// for one of those leave by its lower port.
@@ -226,3 +262,4 @@ const _: () = assert!(size_of::<Pool>() == 132);
 const _: () = assert!(size_of::<RealCounts>() == 16);
 const _: () = assert!(size_of::<Live>() == 16);
 const _: () = assert!(size_of::<NextHop>() == 64);
+const _: () = assert!(size_of::<ClientHop>() == 36);

@@ -31,15 +31,46 @@ pub struct Pace {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Found<K> {
     pub key: K,
-    /// [`mode`].
-    pub mode: u8,
-    pub pad: [u8; 3],
+    /// [`mode`]. A whole word: odd octets of a stack cannot be written together.
+    pub mode: u32,
     /// When, from now: ms.
     pub after_ms: u32,
 }
 
 impl<K> Found<K> {
     pub const BYTES: usize = size_of::<Self>();
+}
+
+/// How and when an entry is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// [`mode`].
+    pub mode: u8,
+    /// From now.
+    pub after_ms: u32,
+}
+
+impl Ending {
+    /// Of what has this timeout and was last used then: nothing where the next
+    /// walk comes in time.
+    #[inline(always)]
+    #[must_use]
+    pub fn of_idle(last_seen_ns: u64, timeout_s: u32, pace: &Pace) -> Option<Self> {
+        let over_ns = last_seen_ns.wrapping_add(u64::from(timeout_s) * 1_000_000_000);
+        if over_ns <= pace.now_ns {
+            return Some(Self::now(mode::IDLE));
+        }
+        (over_ns <= pace.until_ns).then(|| Self {
+            mode: mode::IDLE,
+            after_ms: ((over_ns - pace.now_ns) / 1_000_000) as u32 + 1,
+        })
+    }
+
+    #[inline(always)]
+    #[must_use]
+    pub const fn now(mode: u8) -> Self {
+        Self { mode, after_ms: 0 }
+    }
 }
 
 /// Values of [`Header::mode`] and [`Found::mode`].

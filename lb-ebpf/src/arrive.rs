@@ -6,7 +6,7 @@ use lb_common::{
     abi::{Scratch, entryless, settings_flag, stage as stages},
     defence::Defence,
     flow::FlowKey as _,
-    parse::{self, Flow, Part as Fragmented},
+    parse::{Flow, Headers, Part as Fragmented},
     scheduler::Key,
     service::policy,
     verdict::DropReason,
@@ -29,26 +29,57 @@ use crate::{
 pub fn go<F: Family>(packet: &Packet, flow: &Flow<F>) -> u32 {
     const NOT_BY_ADDRESS: u32 =
         settings_flag::MARKS | settings_flag::PORT_ZERO | settings_flag::ONE_PACKET_REALS;
-    let port = flow.key.destination().port;
-    if service::exact(flow, port).is_none() && !service::settings(NOT_BY_ADDRESS) {
+    let service = service::exact(flow, flow.key.destination().port);
+    if service.is_none() && !service::settings(NOT_BY_ADDRESS) {
         return XDP_PASS;
     }
+    let Some(scratch) = stage::scratch() else {
+        return stats::drop_packet(DropReason::Inconsistent);
+    };
+    // SAFETY: this CPU's own, large enough for either family's key.
+    unsafe {
+        (&raw mut scratch.arriving.key)
+            .cast::<F::Key>()
+            .write(flow.key);
+    };
+    scratch.arriving.length = flow.length;
+    scratch.arriving.segment = flow.segment;
+    scratch.arriving.is_fragment = u8::from(flow.part == Fragmented::First);
+    scratch.arriving.service = service.map_or(0, |slot| slot + 1);
     stage::go(packet, F::ARRIVE)
+}
+
+/// What [`go`] left.
+#[inline(always)]
+pub fn headers<F: Family>(scratch: &Scratch) -> Headers<F::Key> {
+    let arriving = &scratch.arriving;
+    Headers {
+        // SAFETY: `go` wrote it.
+        key: unsafe { (&raw const arriving.key).cast::<F::Key>().read() },
+        length: arriving.length,
+        header_bytes: F::HEADER_BYTES,
+        segment: arriving.segment,
+        part: if arriving.is_fragment == 0 {
+            Fragmented::Whole
+        } else {
+            Fragmented::First
+        },
+        is_silent: false,
+    }
 }
 
 /// The stage.
 #[inline(always)]
 pub fn run<F: Family>(packet: &Packet) -> u32 {
-    let Some(datagram) = F::datagram(packet, packet.network()) else {
-        return XDP_PASS;
+    let Some(scratch) = stage::scratch() else {
+        return stats::drop_packet(DropReason::Inconsistent);
     };
-    let Some(flow) = parse::flow(packet, &datagram) else {
-        return XDP_PASS;
-    };
+    let flow = headers::<F>(scratch);
     if one_packet::is_reply(&flow) {
         return without_entry::<F>(packet, entryless::REPLY);
     }
-    let Some(service) = service::find(&flow) else {
+    let exactly = scratch.arriving.service.checked_sub(1);
+    let Some(service) = service::find_with(&flow, exactly) else {
         return XDP_PASS;
     };
     let Some((slot, plan)) = service::plan(service) else {
@@ -58,9 +89,6 @@ pub fn run<F: Family>(packet: &Packet) -> u32 {
     if part == Part::Other {
         return XDP_PASS;
     }
-    let Some(scratch) = stage::scratch() else {
-        return stats::drop_packet(DropReason::Inconsistent);
-    };
     scratch.service = service;
     scratch.plan = slot;
     scratch.family = F::NUMBER;

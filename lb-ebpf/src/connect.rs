@@ -12,30 +12,27 @@ use lb_common::{
     defence::Defence,
     flow::{Endpoint, FlowKey as _},
     limits::{POOL_ADDRESSES, PORT_TRIES},
-    parse::{self, Flow, Part},
+    parse::Headers,
     prefix,
-    real::{RealServer, TunnelKind, flag},
+    real::{NO_WAY, RealServer, TunnelKind, flag},
     service::policy,
-    transition::{next_number, table},
+    transition::{self, next_number},
     verdict::DropReason,
     wire::protocol,
 };
 
 use crate::{
+    arrive,
     family::Family,
     fill, half_open, load,
     maps::{MASQUERADE, REALS, SETTINGS},
     packet::Packet,
     persistence, service,
-    stage::{self, now_ns},
+    stage::{self, PACKETS, now_ns},
     stats,
+    table::{self, Refusal},
     verifier::apart,
 };
-
-/// `BPF_NOEXIST` of bpf(2).
-const NO_EXIST: u64 = 1;
-/// `EEXIST` of errno(3), as helpers return it.
-const EEXIST: i32 = -17;
 
 /// Ports that `masquerade` takes.
 const FIRST_PORT: u32 = 1024;
@@ -88,8 +85,7 @@ fn without_entry<F: Family>(packet: &Packet) -> u32 {
     };
     let has_table = service::plan_at(scratch.plan).is_some_and(|plan| plan.table_length != 0);
     // Later fragments could not follow.
-    let is_whole = F::datagram(packet, packet.network())
-        .is_some_and(|datagram| datagram.fragment.part == Part::Whole);
+    let is_whole = scratch.arriving.is_fragment == 0;
     if scratch.forward.method == ForwardingMethod::Nat as u8 || !has_table || !is_whole {
         return stats::drop_packet(full);
     }
@@ -101,14 +97,13 @@ fn without_entry<F: Family>(packet: &Packet) -> u32 {
 fn connect<F: Family>(packet: &Packet) -> Result<(), DropReason> {
     let inconsistent = DropReason::Inconsistent;
     let scratch = stage::scratch().ok_or(inconsistent)?;
-    let datagram = F::datagram(packet, packet.network()).ok_or(inconsistent)?;
-    let flow = parse::flow(packet, &datagram).ok_or(inconsistent)?;
+    let flow = arrive::headers::<F>(scratch);
     // The template may have another real.
     if scratch.policy & policy::PERSISTENT != 0 {
         apart(persistence::join_made, &mut 0);
     }
     let real = REALS.get(scratch.real).ok_or(inconsistent)?;
-    begin(&mut scratch.forward, &flow, real, scratch.real);
+    begin::<F>(&mut scratch.forward, &flow, real, scratch.real);
     if scratch.joining.is_under != 0 {
         scratch.forward.persistence = scratch.joining.key.prefix + 1;
     }
@@ -117,7 +112,7 @@ fn connect<F: Family>(packet: &Packet) -> Result<(), DropReason> {
         packet.context(),
         "new connection: service slot {}, real slot {}", scratch.service, scratch.real
     );
-    let made = make(&flow, real, scratch);
+    let made = make::<F>(&flow, real, scratch);
     if made != Ok(true) && scratch.joining.is_under != 0 {
         apart(persistence::leave_made, &mut 0);
     }
@@ -127,28 +122,32 @@ fn connect<F: Family>(packet: &Packet) -> Result<(), DropReason> {
 /// Inserts the connection's entries. False: there is one already.
 #[inline(always)]
 fn make<F: Family>(
-    flow: &Flow<F>,
+    flow: &Headers<F::Key>,
     real: &RealServer,
     scratch: &mut Scratch,
 ) -> Result<bool, DropReason> {
     let (entry, reverse) = (&mut scratch.forward, &mut scratch.reverse);
     if real.method != ForwardingMethod::Nat as u8 {
-        return insert(flow, entry);
+        return insert::<F>(flow, entry);
     }
     half_open::remember::<F>(&flow.key, scratch.has_room);
     if real.flags & flag::MASQUERADE == 0 {
-        translate(entry, flow);
-        return insert_both(flow, entry, reverse);
+        translate::<F>(entry, flow);
+        return insert_both::<F>(flow, entry, reverse);
     }
-    insert_masqueraded(flow, entry, reverse)
+    insert_masqueraded::<F>(flow, entry, reverse)
 }
 
 /// The forward entry, before its first packet is counted and but for nat's
 /// translation.
 #[inline(always)]
-pub fn begin<F: Family>(entry: &mut Connection, flow: &Flow<F>, real: &RealServer, slot: u32) {
+pub fn begin<F: Family>(
+    entry: &mut Connection,
+    flow: &Headers<F::Key>,
+    real: &RealServer,
+    slot: u32,
+) {
     entry.last_seen_ns = now_ns();
-    entry.owner = flow.key.tag();
     entry.bytes = 0;
     entry.packets = 0;
     entry.real = slot;
@@ -158,7 +157,9 @@ pub fn begin<F: Family>(entry: &mut Connection, flow: &Flow<F>, real: &RealServe
     entry.direction = direction::FORWARD;
     entry.tunnel = real.tunnel;
     entry.flags = real.flags;
-    entry.new_source = Addr::UNSPECIFIED;
+    // Word by word: LLVM 22 would call `memset`, which is a loop over octets.
+    let [a, b, c, d] = &mut entry.new_source.0;
+    [*a, *b, *c, *d] = Addr::UNSPECIFIED.0;
     entry.new_source_port = Be16::new(0);
     entry.new_destination = real.address;
     entry.new_destination_port = if real.port.raw() == 0 {
@@ -174,7 +175,7 @@ pub fn begin<F: Family>(entry: &mut Connection, flow: &Flow<F>, real: &RealServe
     // are. SCTP's is `see`'s, from one inactive state to another.
     entry.state = match flow.key.protocol() {
         protocol::TCP => {
-            let table = table(protocol::TCP, entry.half(), false);
+            let table = transition::table(protocol::TCP, entry.half(), false);
             next_number(table, flow.segment, ConnectionState::None as u32)
         }
         protocol::SCTP => ConnectionState::SctpNone as u32,
@@ -185,23 +186,24 @@ pub fn begin<F: Family>(entry: &mut Connection, flow: &Flow<F>, real: &RealServe
         entry.new_source = client.address;
         entry.new_source_port = client.port;
     } else if real.method == ForwardingMethod::Tun as u8 {
-        encapsulate(entry, real);
+        encapsulate::<F>(entry, flow, real);
     }
 }
 
 /// What the tunnel's headers take from the flow, so that the real's network
 /// card spreads its load.
 #[inline(always)]
-fn encapsulate(entry: &mut Connection, real: &RealServer) {
+fn encapsulate<F: Family>(entry: &mut Connection, flow: &Headers<F::Key>, real: &RealServer) {
+    let tag = flow.key.tag();
     if real.tunnel == TunnelKind::Gue as u8 {
-        let port = FIRST_TUNNEL_PORT | (entry.owner as u16 & TUNNEL_PORT_MASK);
+        let port = FIRST_TUNNEL_PORT | (tag as u16 & TUNNEL_PORT_MASK);
         entry.new_source_port = Be16::new(port);
         entry.new_destination_port = real.tunnel_port;
     }
     let Some(settings) = SETTINGS.get(0) else {
         return;
     };
-    let bits = (entry.owner >> 16) as u32;
+    let bits = (tag >> 16) as u32;
     if real.address.is_v4() {
         if settings.flags & settings_flag::TUNNEL_SOURCES_V4 != 0 {
             let prefix = (settings.tunnel_source_v4, settings.tunnel_prefix_v4);
@@ -217,7 +219,7 @@ fn encapsulate(entry: &mut Connection, real: &RealServer) {
 
 /// nat: what the change of addresses and ports adds to the checksums.
 #[inline(always)]
-pub fn translate<F: Family>(entry: &mut Connection, flow: &Flow<F>) {
+pub fn translate<F: Family>(entry: &mut Connection, flow: &Headers<F::Key>) {
     let (client, virtual_end) = (flow.key.source(), flow.key.destination());
     let l3 = checksum::replace_address(client.address, entry.new_source)
         + checksum::replace_address(virtual_end.address, entry.new_destination);
@@ -231,16 +233,12 @@ pub fn translate<F: Family>(entry: &mut Connection, flow: &Flow<F>) {
 /// The reverse entry of a forward one: what comes from the real goes to the
 /// client as from the VIP.
 #[inline(always)]
-fn turn_round<F: Family>(
-    reverse: &mut Connection,
-    forward: &Connection,
-    flow: &Flow<F>,
-    key: &F::Key,
-) {
+fn turn_round<F: Family>(reverse: &mut Connection, forward: &Connection, flow: &Headers<F::Key>) {
     let (client, virtual_end) = (flow.key.source(), flow.key.destination());
     *reverse = *forward;
     reverse.direction = direction::REVERSE;
-    reverse.owner = key.tag();
+    reverse.next_hop = NO_WAY;
+    reverse.looked_up = 0;
     reverse.new_source = virtual_end.address;
     reverse.new_source_port = virtual_end.port;
     reverse.new_destination = client.address;
@@ -253,15 +251,18 @@ fn turn_round<F: Family>(
 /// Inserts the entry. False: there is one already, which is the connection and
 /// stays.
 #[inline(always)]
-pub fn insert<F: Family>(flow: &Flow<F>, entry: &Connection) -> Result<bool, DropReason> {
-    match F::connections().insert(flow.key, entry, NO_EXIST) {
+pub fn insert<F: Family>(
+    flow: &Headers<F::Key>,
+    entry: &mut Connection,
+) -> Result<bool, DropReason> {
+    match table::insert::<F, PACKETS>(&flow.key, entry) {
         Ok(()) => {
             load::put(entry.real, is_active_number(entry.state));
             fill::put(F::NUMBER, 1);
             stats::count_connection(entry.real);
             Ok(true)
         }
-        Err(EEXIST) => Ok(false),
+        Err(Refusal::Exists) => Ok(false),
         Err(_) => Err(DropReason::TableFull),
     }
 }
@@ -270,57 +271,53 @@ pub fn insert<F: Family>(flow: &Flow<F>, entry: &Connection) -> Result<bool, Dro
 /// clients' segments would be mixed up, so this one is refused.
 #[inline(always)]
 fn insert_both<F: Family>(
-    flow: &Flow<F>,
-    entry: &Connection,
+    flow: &Headers<F::Key>,
+    entry: &mut Connection,
     reverse: &mut Connection,
 ) -> Result<bool, DropReason> {
     let key = entry.partner_key::<F::Key>(flow.key.protocol());
-    turn_round(reverse, entry, flow, &key);
+    turn_round::<F>(reverse, entry, flow);
     let is_new = insert_reverse::<F>(reverse, &key)?;
-    if !is_new {
-        // SAFETY: the value is copied at once.
-        let other = unsafe { F::connections().get(key) }.copied();
-        match other {
-            Some(other) if other.partner_key::<F::Key>(key.protocol()) == flow.key => {}
-            _ => return Err(DropReason::NatCollision),
-        }
+    if !is_new && partner::<F>(&key) != Some(flow.key) {
+        return Err(DropReason::NatCollision);
     }
-    let inserted = insert(flow, entry);
+    let inserted = insert::<F>(flow, entry);
     match inserted {
         // The half that was there may have been of a connection that was just
         // ending, whose forward half is gone by now.
-        Ok(true) => drop(insert_reverse::<F>(reverse, &key)),
+        Ok(true) if !is_new => drop(insert_reverse::<F>(reverse, &key)),
+        Ok(true) => {}
         // Another CPU made the connection, perhaps to another real.
-        Ok(false) if !is_new || leads_to::<F>(flow, &key) => {}
+        Ok(false) if !is_new || partner::<F>(&flow.key) == Some(key) => {}
         Ok(false) | Err(_) => remove_reverse::<F>(&key),
     }
     inserted
 }
 
-/// Whether the connection of the flow has this reverse entry.
+/// The key of the other entry of the connection that has one with this key.
 #[inline(always)]
-fn leads_to<F: Family>(flow: &Flow<F>, reverse: &F::Key) -> bool {
-    // SAFETY: the value is looked at at once.
-    let entry = unsafe { F::connections().get(flow.key) };
-    entry.is_some_and(|entry| entry.partner_key::<F::Key>(flow.key.protocol()) == *reverse)
+fn partner<F: Family>(key: &F::Key) -> Option<F::Key> {
+    let entry = table::find_rarely::<F, PACKETS>(key)?;
+    // SAFETY: map values stay readable while the program runs.
+    Some(unsafe { &(*entry).connection }.partner_key(key.protocol()))
 }
 
 /// False: there is such an entry already.
 #[inline(always)]
-fn insert_reverse<F: Family>(reverse: &Connection, key: &F::Key) -> Result<bool, DropReason> {
-    match F::connections().insert(key, reverse, NO_EXIST) {
+fn insert_reverse<F: Family>(reverse: &mut Connection, key: &F::Key) -> Result<bool, DropReason> {
+    match table::insert::<F, PACKETS>(key, reverse) {
         Ok(()) => {
             fill::put(F::NUMBER, 1);
             Ok(true)
         }
-        Err(EEXIST) => Ok(false),
+        Err(Refusal::Exists) => Ok(false),
         Err(_) => Err(DropReason::TableFull),
     }
 }
 
 #[inline(always)]
 fn remove_reverse<F: Family>(key: &F::Key) {
-    if F::connections().remove(key).is_ok() {
+    if table::remove::<F, PACKETS>(key).is_ok() {
         fill::took(F::NUMBER, 1);
     }
 }
@@ -329,7 +326,7 @@ fn remove_reverse<F: Family>(key: &F::Key) {
 /// and a port that is free towards this real.
 #[inline(always)]
 fn insert_masqueraded<F: Family>(
-    flow: &Flow<F>,
+    flow: &Headers<F::Key>,
     entry: &mut Connection,
     reverse: &mut Connection,
 ) -> Result<bool, DropReason> {
@@ -350,13 +347,13 @@ fn insert_masqueraded<F: Family>(
         };
         entry.new_source = end.address;
         entry.new_source_port = end.port;
-        translate(entry, flow);
+        translate::<F>(entry, flow);
         let key = entry.partner_key::<F::Key>(flow.key.protocol());
-        turn_round(reverse, entry, flow, &key);
+        turn_round::<F>(reverse, entry, flow);
         if !insert_reverse::<F>(reverse, &key)? {
             continue;
         }
-        let inserted = insert(flow, entry);
+        let inserted = insert::<F>(flow, entry);
         if inserted != Ok(true) {
             remove_reverse::<F>(&key);
         }

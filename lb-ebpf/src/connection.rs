@@ -10,7 +10,7 @@ use lb_common::{
     limits::SHORT_TIMEOUT_S,
     parse::{self, Flow},
     tcp_state::flag,
-    transition::{next_number, table},
+    transition::{self, next_number},
     verdict::DropReason,
     wire::{protocol, sctp},
 };
@@ -22,8 +22,9 @@ use crate::{
     maps::SETTINGS,
     packet::Packet,
     persistence,
-    stage::{self, now_ns},
+    stage::{self, PACKETS, now_ns},
     stats,
+    table::{self, Entry},
     verifier::{self, compare_and_swap_u32, compare_and_swap_u64},
 };
 
@@ -38,8 +39,8 @@ const MOVING: u8 = flag::SYN | flag::FIN | flag::RST;
 const SWAP_TRIES: u32 = 4;
 
 /// What there is of a packet's connection.
-pub enum Found {
-    Live(*mut Connection),
+pub enum Found<F: Family> {
+    Live(*mut Entry<F>),
     /// It ends, or has ended and is remembered: not the kernel's, which would
     /// answer a client that was served a moment ago with RST.
     Over(Over),
@@ -80,12 +81,23 @@ impl Over {
 
 /// The entry of a packet.
 #[inline(always)]
-pub fn find<F: Family>(flow: &Flow<F>) -> Found {
-    let Some(entry) = F::connections().get_ptr_mut(flow.key) else {
+pub fn find<F: Family>(flow: &Flow<F>) -> Found<F> {
+    found(flow, table::find::<F>(&flow.key))
+}
+
+/// As [`find`], with less code and more time.
+#[inline(always)]
+pub fn find_rarely<F: Family>(flow: &Flow<F>) -> Found<F> {
+    found(flow, table::find_rarely::<F, PACKETS>(&flow.key))
+}
+
+#[inline(always)]
+fn found<F: Family>(flow: &Flow<F>, entry: Option<*mut Entry<F>>) -> Found<F> {
+    let Some(entry) = entry else {
         return Found::Nothing;
     };
     // SAFETY: map values stay readable while the program runs.
-    let state = unsafe { verifier::load(&raw const (*entry).state) };
+    let state = unsafe { verifier::load(&raw const (*entry).connection.state) };
     if state == ESTABLISHED {
         return Found::Live(entry);
     }
@@ -105,15 +117,17 @@ pub fn run<F: Family>(packet: &Packet) -> u32 {
     let Some(flow) = parse::flow(packet, &datagram) else {
         return XDP_PASS;
     };
-    let Found::Over(over) = find::<F>(&flow) else {
+    let Found::Over(over) = find_rarely::<F>(&flow) else {
         // Another CPU was here first.
         return arrive::go(packet, &flow);
     };
     if !matches!(over, Over::Renewed | Over::RealDeleted) {
         return over.verdict::<F>(packet);
     }
-    if let Some(entry) = F::connections().get_ptr_mut(flow.key) {
-        remove::<F>(&flow.key, entry, |_| true);
+    if let Some(entry) = table::find_rarely::<F, PACKETS>(&flow.key)
+        && !remove::<F, PACKETS>(&flow.key, entry, |_| true)
+    {
+        return stats::drop_packet(DropReason::Inconsistent);
     }
     if over == Over::Renewed {
         return arrive::go(packet, &flow);
@@ -123,12 +137,13 @@ pub fn run<F: Family>(packet: &Packet) -> u32 {
 
 /// How an entry is over that is not simply established, if it is.
 #[inline(always)]
-fn over<F: Family>(flow: &Flow<F>, entry: *mut Connection, state: u32) -> Option<Over> {
-    if state == mark::CLAIMED {
+fn over<F: Family>(flow: &Flow<F>, entry: *mut Entry<F>, state: u32) -> Option<Over> {
+    if mark::is_gone(state) {
         return Some(Over::Ending);
     }
     // SAFETY: map values stay readable while the program runs.
-    let is_forward = unsafe { (*entry).direction } == direction::FORWARD;
+    let connection: &Connection = unsafe { &(*entry).connection };
+    let is_forward = connection.direction == direction::FORWARD;
     if is_forward && state & mark::DOOMED != 0 {
         return Some(Over::RealDeleted);
     }
@@ -141,7 +156,7 @@ fn over<F: Family>(flow: &Flow<F>, entry: *mut Connection, state: u32) -> Option
             _ => !flow.is_silent,
         };
     if number != CUT {
-        let is_renewed = begins && protocol == protocol::TCP && is_closed(entry, number);
+        let is_renewed = begins && protocol == protocol::TCP && is_closed(connection, number);
         return is_renewed.then_some(Over::Renewed);
     }
     if begins {
@@ -158,20 +173,18 @@ fn over<F: Family>(flow: &Flow<F>, entry: *mut Connection, state: u32) -> Option
 
 /// Whether a SYN may take this entry's place, as far as its state goes.
 #[inline(always)]
-fn is_closed(entry: *mut Connection, state: u32) -> bool {
+fn is_closed(connection: &Connection, state: u32) -> bool {
     const TIME_WAIT: u32 = ConnectionState::TimeWait as u32;
     const CLOSE: u32 = ConnectionState::Close as u32;
     const FIN_WAIT: u32 = ConnectionState::FinWait as u32;
-    // SAFETY: map values stay readable while the program runs.
-    let (method, persistence) = unsafe { ((*entry).method, (*entry).persistence) };
     // A client that persistence leads goes where it went.
-    if persistence != 0 {
+    if connection.persistence != 0 {
         return false;
     }
     match state {
         TIME_WAIT | CLOSE => true,
         FIN_WAIT => {
-            method != ForwardingMethod::Nat as u8
+            connection.method != ForwardingMethod::Nat as u8
                 && SETTINGS
                     .get(0)
                     .is_some_and(|s| s.flags & settings_flag::REUSE_FIN_WAIT != 0)
@@ -182,16 +195,17 @@ fn is_closed(entry: *mut Connection, state: u32) -> bool {
 
 /// Notes a packet on its entry: time, counters, state.
 #[inline(always)]
-pub fn see<F: Family>(entry: *mut Connection, flow: &Flow<F>) {
+pub fn see<F: Family>(entry: *mut Entry<F>, flow: &Flow<F>) {
     // SAFETY: map values stay writable while the program runs; plain counters
     // of one flow race only when the NIC spreads it over CPUs, and then lose
     // a count.
     let (real, entry_direction, is_first) = unsafe {
-        let packets = (*entry).packets.wrapping_add(1);
-        (*entry).last_seen_ns = now_ns();
-        (*entry).packets = packets;
-        (*entry).bytes += u64::from(flow.length);
-        ((*entry).real, (*entry).direction, packets == 1)
+        let connection = &mut (*entry).connection;
+        let packets = connection.packets.wrapping_add(1);
+        connection.last_seen_ns = now_ns();
+        connection.packets = packets;
+        connection.bytes += u64::from(flow.length);
+        (connection.real, connection.direction, packets == 1)
     };
     stats::count_packet(real, entry_direction, flow.length);
     if flow.key.protocol() != protocol::UDP || is_first {
@@ -201,22 +215,22 @@ pub fn see<F: Family>(entry: *mut Connection, flow: &Flow<F>) {
 
 /// An entry's real and state.
 #[inline(always)]
-fn standing(entry: *mut Connection) -> *mut u64 {
+fn standing<K>(entry: *mut lb_common::table::Entry<K>) -> *mut u64 {
     // SAFETY: the two fields are one aligned word.
-    unsafe { (&raw mut (*entry).real).cast() }
+    unsafe { (&raw mut (*entry).connection.real).cast() }
 }
 
 /// # Safety
 /// `entry` is a connection's.
 #[inline(always)]
-unsafe fn read_standing(entry: *mut Connection) -> Standing {
+unsafe fn read_standing<K>(entry: *mut lb_common::table::Entry<K>) -> Standing {
     // SAFETY: map values stay readable while the program runs.
     Standing(unsafe { verifier::load(standing(entry)) })
 }
 
 /// Replaces the state; tells whether this call did it.
 #[inline(always)]
-fn swap(entry: *mut Connection, old: Standing, state: u32) -> bool {
+fn swap<K>(entry: *mut lb_common::table::Entry<K>, old: Standing, state: u32) -> bool {
     // SAFETY: a map value, aligned.
     unsafe { compare_and_swap_u64(standing(entry), old.0, old.with_state(state).0) }
 }
@@ -226,9 +240,9 @@ fn swap(entry: *mut Connection, old: Standing, state: u32) -> bool {
 /// entry's state is the connection's; the reverse entry keeps a copy so that it
 /// need not look further while nothing can change.
 #[inline(always)]
-fn move_state<F: Family>(entry: *mut Connection, flow: &Flow<F>) {
+fn move_state<F: Family>(entry: *mut Entry<F>, flow: &Flow<F>) {
     // SAFETY: map values stay readable while the program runs.
-    let seen = unsafe { verifier::load(&raw const (*entry).state) };
+    let seen = unsafe { verifier::load(&raw const (*entry).connection.state) };
     let is_settled = match flow.key.protocol() {
         protocol::TCP => seen == ESTABLISHED && flow.segment & MOVING == 0,
         _ => seen == SCTP_ESTABLISHED && flow.segment == sctp::DATA,
@@ -248,7 +262,7 @@ fn move_state<F: Family>(entry: *mut Connection, flow: &Flow<F>) {
 
 /// A segment of the connection with this entry.
 struct Segment<F: Family> {
-    entry: *mut Connection,
+    entry: *mut Entry<F>,
     key: F::Key,
     segment: u8,
     /// Afterwards that of a state that has just begun; before, one that is not
@@ -262,20 +276,20 @@ extern "C" fn move_by<F: Family>(_: u32, segment: *mut Segment<F>) -> i64 {
     let segment = unsafe { &mut *segment };
     let entry = segment.entry;
     // SAFETY: map values stay readable while the program runs.
-    let connection = unsafe { &*entry };
+    let connection = unsafe { &(*entry).connection };
     let protocol = segment.key.protocol();
-    // Since the look-up the element may have become another connection's.
-    if connection.owner != segment.key.tag() {
+    // Since the look-up the entry may have become another connection's.
+    if !table::is_of(entry, &segment.key) {
         return 0;
     }
     let Some(Settings { timeouts_s, .. }) = SETTINGS.get(0) else {
         return 0;
     };
     let is_secure = fill::in_force(F::NUMBER, Defence::SecureTcp);
-    let table = table(protocol, connection.half(), is_secure);
+    let table = transition::table(protocol, connection.half(), is_secure);
     let is_nat = connection.method == ForwardingMethod::Nat as u8;
     let partner = if is_nat {
-        F::connections().get_ptr_mut(connection.partner_key::<F::Key>(protocol))
+        table::find_rarely::<F, PACKETS>(&connection.partner_key(protocol))
     } else {
         None
     };
@@ -291,7 +305,7 @@ extern "C" fn move_by<F: Family>(_: u32, segment: *mut Segment<F>) -> i64 {
         let old = unsafe { read_standing(owner) };
         number = old.state() & ConnectionState::MASK;
         // Nothing but its deletion moves these.
-        if old.state() == mark::CLAIMED || number == CUT {
+        if mark::is_gone(old.state()) || number == CUT {
             return 0;
         }
         state = next_number(table, segment.segment, number);
@@ -325,17 +339,20 @@ extern "C" fn move_by<F: Family>(_: u32, segment: *mut Segment<F>) -> i64 {
     0
 }
 
-/// Writes the state to a reverse entry. The element may have become a forward
-/// entry since it was looked up, whose state is no copy: that one is left
-/// alone.
+/// Writes the state to a reverse entry. The entry may have become a forward
+/// one since it was looked up, whose state is no copy, or be nobody's: that one is
+/// left alone.
 #[inline(always)]
-fn write_copy(copy: *mut Connection, state: u32) {
+fn write_copy<K>(copy: *mut lb_common::table::Entry<K>, state: u32) {
     // SAFETY: map values stay readable while the program runs; the field is
     // aligned.
     unsafe {
-        let seen = verifier::load(&raw const (*copy).state);
-        if verifier::load(&raw const (*copy).direction) == direction::REVERSE {
-            compare_and_swap_u32(&raw mut (*copy).state, seen, state);
+        let connection = &raw mut (*copy).connection;
+        let seen = verifier::load(&raw const (*connection).state);
+        if !mark::is_gone(seen)
+            && verifier::load(&raw const (*connection).direction) == direction::REVERSE
+        {
+            compare_and_swap_u32(&raw mut (*connection).state, seen, state);
         }
     }
 }
@@ -345,25 +362,25 @@ fn write_copy(copy: *mut Connection, state: u32) {
 /// the element is another connection's, or not `may_go`, which is asked with
 /// the state when no packet can reach the entry any more.
 #[inline(always)]
-fn claim<F: Family>(
+fn claim<F: Family, const S: u32>(
     key: &F::Key,
-    entry: *mut Connection,
+    entry: *mut Entry<F>,
     may_go: impl FnOnce(u32) -> bool,
 ) -> Option<Standing> {
     // SAFETY: `entry` is one.
     let old = unsafe { read_standing(entry) };
-    if old.state() == mark::CLAIMED || !swap(entry, old, mark::CLAIMED) {
+    // SAFETY: as above.
+    let is_forward = unsafe { (*entry).connection.direction } == direction::FORWARD;
+    if !is_forward || mark::is_gone(old.state()) || !swap(entry, old, mark::CLAIMED) {
         return None;
     }
     // SAFETY: map values stay readable while the program runs; whoever meets a
     // claimed entry leaves it alone.
-    let connection = unsafe { &*entry };
-    // The element of a deleted entry is used again at once: since the look-up
-    // this may have become another connection's, or be in the middle of
-    // becoming this connection's next entry. What the table leads to is whole.
+    let connection = unsafe { &(*entry).connection };
+    // The place of a removed entry is used again at once: since the look-up
+    // this may have become another connection's.
     let is_it = connection.direction == direction::FORWARD
-        && connection.owner == key.tag()
-        && F::connections().get_ptr_mut(key) == Some(entry);
+        && table::find_rarely::<F, S>(key) == Some(entry);
     if is_it && may_go(old.state() & ConnectionState::MASK) {
         return Some(old);
     }
@@ -373,7 +390,7 @@ fn claim<F: Family>(
 
 /// Gives a claimed entry its state back.
 #[inline(always)]
-fn release(entry: *mut Connection, old: Standing) {
+fn release<K>(entry: *mut lb_common::table::Entry<K>, old: Standing) {
     swap(entry, old.with_state(mark::CLAIMED), old.state());
 }
 
@@ -381,28 +398,30 @@ fn release(entry: *mut Connection, old: Standing) {
 /// deletes it, with the reverse entry under nat. Tells whether this call did
 /// it; another CPU may be first.
 #[inline(always)]
-pub fn remove<F: Family>(
+pub fn remove<F: Family, const S: u32>(
     key: &F::Key,
-    entry: *mut Connection,
+    entry: *mut Entry<F>,
     may_go: impl FnOnce(u32) -> bool,
 ) -> bool {
-    let Some(old) = claim::<F>(key, entry, may_go) else {
+    let Some(old) = claim::<F, S>(key, entry, may_go) else {
         return false;
     };
     // SAFETY: map values stay readable while the program runs, and it is
     // claimed.
-    let connection = unsafe { &*entry };
+    let connection = unsafe { &(*entry).connection };
     let is_nat = connection.method == ForwardingMethod::Nat as u8;
-    let partner = connection.partner_key::<F::Key>(key.protocol());
     let template = persistence::key_of::<F>(connection, key);
     let mut gone = 0;
-    if is_nat && F::connections().remove(partner).is_ok() {
+    if is_nat && table::remove::<F, S>(&connection.partner_key(key.protocol())).is_ok() {
         gone += 1;
     }
-    if F::connections().remove(key).is_ok() {
-        gone += 1;
+    let is_removed = table::remove::<F, S>(key).is_ok();
+    fill::took(F::NUMBER, gone + u32::from(is_removed));
+    if !is_removed {
+        // Its bucket is locked for longer than this waits: another time.
+        release(entry, old);
+        return false;
     }
-    fill::took(F::NUMBER, gone);
     if old.state() & ConnectionState::MASK != CUT {
         leave(old, template.as_ref());
     }
@@ -412,19 +431,18 @@ pub fn remove<F: Family>(
 /// Cuts a connection, given its forward entry: it leaves the counts at once,
 /// and the entry stays for the state's timeout, so that its client hears of it.
 #[inline(always)]
-pub fn cut<F: Family>(key: &F::Key, entry: *mut Connection) -> bool {
-    let Some(old) = claim::<F>(key, entry, |state| state != CUT) else {
+pub fn cut<F: Family, const S: u32>(key: &F::Key, entry: *mut Entry<F>) -> bool {
+    let Some(old) = claim::<F, S>(key, entry, |state| state != CUT) else {
         return false;
     };
     // SAFETY: map values stay writable while the program runs, and it is
     // claimed.
-    let connection = unsafe { &mut *entry };
+    let connection = unsafe { &mut (*entry).connection };
     let template = persistence::key_of::<F>(connection, key);
     connection.last_seen_ns = now_ns();
     connection.persistence = 0;
     if connection.method == ForwardingMethod::Nat as u8
-        && let Some(copy) =
-            F::connections().get_ptr_mut(connection.partner_key::<F::Key>(key.protocol()))
+        && let Some(copy) = table::find_rarely::<F, S>(&connection.partner_key(key.protocol()))
     {
         write_copy(copy, CUT);
     }
@@ -435,10 +453,10 @@ pub fn cut<F: Family>(key: &F::Key, entry: *mut Connection) -> bool {
 
 /// Marks a connection to end at its next packet.
 #[inline(always)]
-pub fn doom(entry: *mut Connection) -> bool {
+pub fn doom<K>(entry: *mut lb_common::table::Entry<K>) -> bool {
     // SAFETY: `entry` is one.
     let old = unsafe { read_standing(entry) };
-    if old.state() == mark::CLAIMED || old.state() & ConnectionState::MASK == CUT {
+    if mark::is_gone(old.state()) || old.state() & ConnectionState::MASK == CUT {
         return false;
     }
     swap(entry, old, old.state() | mark::DOOMED)

@@ -19,8 +19,7 @@ pub fn announce<K: Copy + 'static>(key: &K, timeout_s: u32, idle_ns: u64) {
     }
     let found = Found {
         key: *key,
-        mode: mode::IDLE,
-        pad: [0; 3],
+        mode: u32::from(mode::IDLE),
         // One more: what is left is not a whole number.
         after_ms: left_ms as u32 + 1,
     };

@@ -1,19 +1,22 @@
 //! What the two families have apart from each other in the data plane: a
 //! table, and stages of their own.
 
-use aya_ebpf::maps::{Array, HashMap};
+use aya_ebpf::maps::Array;
 use lb_common::{
     abi::stage,
-    connection::Connection,
     flow::{FlowKeyV4, FlowKeyV6},
     parse::{self, V4, V6},
+    table::{Bucket, Entry, FreePlaces},
 };
 
 use crate::{
     forward::tun::outer::{Inner, Outer},
     icmp_error::nat::Readdress,
     icmp_reply::message::Reply,
-    maps::{CONNECTIONS_V4, CONNECTIONS_V6, HALF_OPEN_V4, HALF_OPEN_V6},
+    maps::{
+        CONNECTIONS_V4, CONNECTIONS_V6, FREE_V4, FREE_V6, HALF_OPEN_V4, HALF_OPEN_V6, INDEX_V4,
+        INDEX_V6,
+    },
 };
 
 pub trait Family: parse::Family + Inner + Outer + Reply + Readdress {
@@ -34,7 +37,10 @@ pub trait Family: parse::Family + Inner + Outer + Reply + Readdress {
     const RESET: u32 = stage::RESET_V4 + Self::NUMBER as u32;
     const TUNNEL_ERROR: u32 = stage::TUNNEL_ERROR_V4 + Self::NUMBER as u32;
 
-    fn connections() -> &'static HashMap<Self::Key, Connection>;
+    /// The connection table ([`crate::table`]).
+    fn index() -> &'static Array<Bucket>;
+    fn entries() -> &'static Array<Entry<Self::Key>>;
+    fn free() -> &'static Array<FreePlaces>;
     fn half_open() -> &'static Array<Self::Key>;
 }
 
@@ -43,8 +49,18 @@ impl Family for V4 {
     const ENTRY: u32 = stage::DIRECTOR;
 
     #[inline(always)]
-    fn connections() -> &'static HashMap<FlowKeyV4, Connection> {
+    fn index() -> &'static Array<Bucket> {
+        &INDEX_V4
+    }
+
+    #[inline(always)]
+    fn entries() -> &'static Array<Entry<FlowKeyV4>> {
         &CONNECTIONS_V4
+    }
+
+    #[inline(always)]
+    fn free() -> &'static Array<FreePlaces> {
+        &FREE_V4
     }
 
     #[inline(always)]
@@ -58,8 +74,18 @@ impl Family for V6 {
     const ENTRY: u32 = stage::IPV6;
 
     #[inline(always)]
-    fn connections() -> &'static HashMap<FlowKeyV6, Connection> {
+    fn index() -> &'static Array<Bucket> {
+        &INDEX_V6
+    }
+
+    #[inline(always)]
+    fn entries() -> &'static Array<Entry<FlowKeyV6>> {
         &CONNECTIONS_V6
+    }
+
+    #[inline(always)]
+    fn free() -> &'static Array<FreePlaces> {
+        &FREE_V6
     }
 
     #[inline(always)]

@@ -7,9 +7,10 @@ use lb_common::{
 };
 
 use crate::{
+    family::Family,
     maps::{SETTINGS, TABLE_STATES},
     stage::now_ns,
-    verifier::{self, add_u32},
+    verifier::{self, add_u32, fetch_add_u32},
 };
 
 #[inline(always)]
@@ -30,6 +31,20 @@ pub fn put(family: u8, entries: u32) {
 #[inline(always)]
 pub fn took(family: u8, entries: u32) {
     put(family, entries.wrapping_neg());
+}
+
+/// A place of a family's table that was never in use.
+#[inline(always)]
+pub fn take_unused<F: Family>() -> Option<u32> {
+    let state = state(F::NUMBER)?;
+    // SAFETY: a map value, aligned.
+    let next = unsafe { verifier::load(&raw const (*state).ever_used) };
+    F::entries().get_ptr(next)?;
+    // Another CPU may have taken this one. The number may go a little too far: as
+    // many as there are CPUs.
+    // SAFETY: as above.
+    let place = unsafe { fetch_add_u32(&raw mut (*state).ever_used, 1) };
+    F::entries().get_ptr(place).map(|_| place)
 }
 
 /// Entries of a family's table.

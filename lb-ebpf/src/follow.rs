@@ -38,7 +38,7 @@ pub fn run<F: Family>(packet: &Packet) -> u32 {
     let Some(flow) = flow::<F>(packet, &scratch.follow, scratch.follower) else {
         return stats::drop_packet(inconsistent);
     };
-    let entry = match connection::find::<F>(&flow) {
+    let entry = match connection::find_rarely::<F>(&flow) {
         Found::Live(entry) => entry,
         Found::Over(over) => return over.verdict::<F>(packet),
         Found::Nothing => return stats::drop_packet(DropReason::FragmentConnectionGone),
@@ -46,7 +46,8 @@ pub fn run<F: Family>(packet: &Packet) -> u32 {
     if scratch.follower != follower::MESSAGE {
         connection::see(entry, &flow);
     }
-    forward::along(packet, &flow, entry)
+    // SAFETY: map values stay readable while the program runs.
+    forward::along(packet, &flow, unsafe { &(*entry).connection })
 }
 
 #[inline(always)]
@@ -55,6 +56,6 @@ fn flow<F: Family>(packet: &Packet, follow: &FlowKeyV6, follower: u32) -> Option
     if follower == follower::FIRST_FRAGMENT {
         return parse::flow(packet, &datagram);
     }
-    let key = F::Key::new(follow.source(), follow.destination(), follow.protocol);
+    let key = F::Key::new(follow.source(), follow.destination(), follow.protocol());
     Some(Flow::silent(&datagram, key))
 }

@@ -40,7 +40,7 @@ pub fn run<F: Family>(packet: &Packet) -> u32 {
         return XDP_PASS;
     };
     let key = key(&datagram);
-    match connection::find::<F>(&flow) {
+    match connection::find_rarely::<F>(&flow) {
         Found::Live(_) => {
             remember(&key, &flow, verdict::FORWARD);
             return follow::go::<F>(packet, &flow.key, follower::FIRST_FRAGMENT);

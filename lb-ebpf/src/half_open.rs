@@ -6,7 +6,7 @@ use lb_common::{
     connection::ForwardingMethod, connection_state::is_half_open_number, verdict::DropReason,
 };
 
-use crate::{connection, family::Family, maps::SETTINGS, packet::Packet, stage, stats};
+use crate::{connection, family::Family, maps::SETTINGS, packet::Packet, stage, stats, table};
 
 /// Places that are looked at for one connection that can go.
 const TRIES: u32 = 2;
@@ -49,10 +49,10 @@ pub fn make_room<F: Family>(packet: &Packet) -> u32 {
         // another CPU is writing leads nowhere, or to another half-open
         // connection.
         let key = unsafe { key.read() };
-        if let Some(entry) = F::connections().get_ptr_mut(key)
+        if let Some(entry) = table::find_rarely::<F, { stage::PACKETS }>(&key)
             // SAFETY: as above.
-            && unsafe { (*entry).method } == ForwardingMethod::Nat as u8
-            && connection::remove::<F>(&key, entry, is_half_open_number)
+            && unsafe { (*entry).connection.method } == ForwardingMethod::Nat as u8
+            && connection::remove::<F, { stage::PACKETS }>(&key, entry, is_half_open_number)
         {
             break;
         }

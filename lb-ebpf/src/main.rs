@@ -26,9 +26,11 @@ mod connection;
 mod expiry;
 mod family;
 mod fill;
+mod filter;
 mod follow;
 mod forward;
 mod fragment;
+mod free;
 mod half_open;
 mod icmp_error;
 mod icmp_reply;
@@ -46,6 +48,7 @@ mod stage;
 mod stateless;
 mod stats;
 mod sweep;
+mod table;
 mod transmit;
 mod tunnel_error;
 mod verifier;
@@ -143,12 +146,12 @@ lb_common::schedulers!(schedulers);
 
 #[xdp(frags)]
 pub fn arrive_v4(context: XdpContext) -> u32 {
-    stage::with(context, arrive::run::<V4>)
+    arrive::run::<V4>(&Packet::new(context))
 }
 
 #[xdp(frags)]
 pub fn arrive_v6(context: XdpContext) -> u32 {
-    stage::with(context, arrive::run::<V6>)
+    arrive::run::<V6>(&Packet::new(context))
 }
 
 #[xdp(frags)]
@@ -198,12 +201,12 @@ pub fn template(context: XdpContext) -> u32 {
 
 #[xdp(frags)]
 pub fn connect_v4(context: XdpContext) -> u32 {
-    stage::with(context, connect::run::<V4>)
+    connect::run::<V4>(&Packet::new(context))
 }
 
 #[xdp(frags)]
 pub fn connect_v6(context: XdpContext) -> u32 {
-    stage::with(context, connect::run::<V6>)
+    connect::run::<V6>(&Packet::new(context))
 }
 
 #[xdp(frags)]
@@ -241,36 +244,14 @@ pub fn repair(context: XdpContext) -> u32 {
     sweep::repair(&Packet::new(context))
 }
 
-/// An iterator over `CONNECTIONS_V4`.
-///
-/// # Safety
-/// For the kernel alone, on this table.
-#[unsafe(link_section = "iter/walk_v4")]
-#[unsafe(no_mangle)]
-pub unsafe fn walk_v4(element: *const walk::Element) -> i32 {
-    // SAFETY: the daemon makes iterators over this table alone.
-    unsafe { walk::connection::<V4>(element) }
-}
-
-/// An iterator over `CONNECTIONS_V6`.
-///
-/// # Safety
-/// As above.
-#[unsafe(link_section = "iter/walk_v6")]
-#[unsafe(no_mangle)]
-pub unsafe fn walk_v6(element: *const walk::Element) -> i32 {
-    // SAFETY: as above.
-    unsafe { walk::connection::<V6>(element) }
-}
-
 /// An iterator over `TEMPLATES`.
 ///
 /// # Safety
-/// As above.
+/// For the kernel alone, on this table.
 #[unsafe(link_section = "iter/walk_templates")]
 #[unsafe(no_mangle)]
 pub unsafe fn walk_templates(element: *const walk::Element) -> i32 {
-    // SAFETY: as above.
+    // SAFETY: the daemon makes iterators over this table alone.
     unsafe { walk::template(element) }
 }
 

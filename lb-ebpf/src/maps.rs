@@ -10,8 +10,8 @@ use aya_ebpf::{
 use lb_common::{
     abi::{Scratch, Settings, stage},
     addr::Addr,
-    connection::Connection,
     defence::TableState,
+    filter,
     firewall_mark::{MarkKey, MarkPorts},
     flow::{FlowKeyV4, FlowKeyV6},
     fragment::{FragmentKey, FragmentVerdict},
@@ -19,7 +19,7 @@ use lb_common::{
         ACCESS_PREFIXES, EXPIRIES_BYTES, FRAGMENTED_DATAGRAMS, LIMITED_SOURCES, WALK_PAUSE_BYTES,
     },
     persistence::{Template, TemplateKey},
-    real::{Egress, Live, NextHop, Pool, RealCounts, RealServer},
+    real::{self, ClientHop, Egress, Live, NextHop, Pool, RealCounts, RealServer},
     scheduler::{
         SHELF,
         locality::{LocalityKey, LocalitySet},
@@ -27,18 +27,37 @@ use lb_common::{
     service::{AddressKey, Plan, Policy, ReplyEnd, ServiceKey},
     stats::RealStats,
     sweep::Pace,
+    table::{Bucket, Entry, FREE_STACKS, FreePlaces, Shape},
     verdict::DROP_SLOTS,
 };
 
 /// Size of the events ring, bytes: a power of two and of pages.
 const EVENTS_BYTES: u32 = 64 * 1024;
 
-/// 5-tuple → connection. Preallocated: an insert in softirq never allocates.
+/// Place → 5-tuple and connection. The daemon reads it as memory.
 #[map]
-pub static CONNECTIONS_V4: HashMap<FlowKeyV4, Connection> = HashMap::pinned(1024, 0);
+pub static CONNECTIONS_V4: Array<Entry<FlowKeyV4>> = Array::pinned(1024, BPF_F_MMAPABLE);
 
 #[map]
-pub static CONNECTIONS_V6: HashMap<FlowKeyV6, Connection> = HashMap::pinned(1024, 0);
+pub static CONNECTIONS_V6: Array<Entry<FlowKeyV6>> = Array::pinned(1024, BPF_F_MMAPABLE);
+
+/// Hash of a 5-tuple → places. Memory, so that buckets are whole cache lines.
+#[map]
+pub static INDEX_V4: Array<Bucket> = Array::pinned(128, BPF_F_MMAPABLE);
+
+#[map]
+pub static INDEX_V6: Array<Bucket> = Array::pinned(128, BPF_F_MMAPABLE);
+
+/// CPU → places that are free.
+#[map]
+pub static FREE_V4: Array<FreePlaces> = Array::pinned(FREE_STACKS, BPF_F_MMAPABLE);
+
+#[map]
+pub static FREE_V6: Array<FreePlaces> = Array::pinned(FREE_STACKS, BPF_F_MMAPABLE);
+
+/// How the connection tables hash.
+#[map]
+pub static TABLE: Array<Shape> = Array::pinned(1, 0);
 
 /// Index 0: IPv4's table, 1: IPv6's → its fill, and what is done about it.
 #[map]
@@ -76,6 +95,10 @@ pub static SERVICE_RATES: Array<u64> = Array::pinned(64, 0);
 #[map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentVerdict> =
     LruHashMap::pinned(FRAGMENTED_DATAGRAMS, 0);
+
+/// Hash of an address → whether services or reals have it.
+#[map]
+pub static FILTER: Array<u64> = Array::pinned(filter::WORDS, 0);
 
 /// Address and protocol of services and of reals under nat.
 #[map]
@@ -160,6 +183,10 @@ pub static REAL_STATS: PerCpuArray<RealStats> = PerCpuArray::pinned(64, 0);
 #[map]
 pub static NEXT_HOPS: Array<NextHop> = Array::pinned(64, 0);
 
+/// How frames reach clients under nat, for a moment.
+#[map]
+pub static CLIENT_HOPS: Array<ClientHop> = Array::pinned(real::CLIENT_HOPS, 0);
+
 #[map]
 pub static SETTINGS: Array<Settings> = Array::pinned(1, 0);
 
@@ -178,7 +205,7 @@ pub static EXPIRIES: RingBuf = RingBuf::pinned(EXPIRIES_BYTES, 0);
 
 /// What a stage hands to the next one.
 #[map]
-pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::pinned(1, 0);
+pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::pinned(2, 0);
 
 /// Schedulers and stages, for tail calls.
 #[map]

@@ -4,16 +4,14 @@
 
 use lb_common::{
     abi::{Scratch, entryless, settings_flag, stage as stages},
-    flow::FlowKey as _,
-    parse::Flow,
+    flow::FlowKey,
+    parse::Headers,
     service::ReplyEnd,
     verdict::DropReason,
     wire::protocol,
 };
 
-use crate::{
-    family::Family, maps::ONE_PACKET_REALS, packet::Packet, persistence, service, stage, stats,
-};
+use crate::{maps::ONE_PACKET_REALS, packet::Packet, persistence, service, stage, stats};
 
 /// On with the real in the scratch.
 #[inline(always)]
@@ -35,7 +33,7 @@ pub fn under_template(packet: &Packet) -> u32 {
 
 /// Where the reply is to come from, if the packet is one.
 #[inline(always)]
-pub fn service_end<F: Family>(flow: &Flow<F>) -> Option<ReplyEnd> {
+pub fn service_end<K: FlowKey>(flow: &Headers<K>) -> Option<ReplyEnd> {
     let source = flow.key.source();
     let key = ReplyEnd {
         address: source.address,
@@ -47,7 +45,7 @@ pub fn service_end<F: Family>(flow: &Flow<F>) -> Option<ReplyEnd> {
 }
 
 #[inline(always)]
-pub fn is_reply<F: Family>(flow: &Flow<F>) -> bool {
+pub fn is_reply<K: FlowKey>(flow: &Headers<K>) -> bool {
     flow.key.protocol() == protocol::UDP
         && service::settings(settings_flag::ONE_PACKET_REALS)
         && service_end(flow).is_some()

@@ -20,7 +20,7 @@ use lb_common::{
     parse::{Extensions, Frame},
 };
 
-use crate::verifier::between_1_and;
+use crate::verifier::{Aligned, between_1_and, copy};
 
 /// Bytes that one turn of [`Frame::sum`] reads.
 const CHUNK_BYTES: u32 = 64;
@@ -107,8 +107,9 @@ impl Packet {
         let Some(place) = self.at::<T>(offset) else {
             return false;
         };
+        let value = Aligned(value);
         // SAFETY: `at` checked the bounds.
-        unsafe { place.write_unaligned(value) };
+        unsafe { copy(place.as_ptr(), &raw const value.0) };
         true
     }
 

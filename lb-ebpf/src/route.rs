@@ -11,7 +11,7 @@ use crate::{
     arrive,
     connection::{self, Found},
     family::Family,
-    forward,
+    filter, forward,
     packet::Packet,
     stage,
 };
@@ -31,6 +31,9 @@ pub fn run<F: Family>(packet: &Packet) -> u32 {
     let Some(flow) = parse::flow(packet, &datagram) else {
         return XDP_PASS;
     };
+    if !filter::is_interesting(&flow.key) {
+        return XDP_PASS;
+    }
     match connection::find::<F>(&flow) {
         Found::Live(entry) => forward::run(packet, &flow, entry),
         Found::Over(over) => over.verdict::<F>(packet),

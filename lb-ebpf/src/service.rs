@@ -5,17 +5,14 @@ use lb_common::{
     abi::settings_flag,
     addr::{Addr, Be16},
     firewall_mark::{MarkKey, MarkPorts},
-    flow::FlowKey as _,
-    parse::Flow,
+    flow::FlowKey,
+    parse::Headers,
     service::{Plan, ServiceKey},
     tcp_state::flag,
     wire::{protocol, sctp},
 };
 
-use crate::{
-    family::Family,
-    maps::{CURRENT_PLANS, MARKS, PLANS, SERVICES, SETTINGS},
-};
+use crate::maps::{CURRENT_PLANS, MARKS, PLANS, SERVICES, SETTINGS};
 
 /// Length of a whole key of `MARKS`, bits.
 const MARK_KEY_BITS: u32 = size_of::<MarkKey>() as u32 * 8;
@@ -40,7 +37,13 @@ pub fn settings(flags: u32) -> bool {
 /// The slot of the packet's service: by firewall mark, by address and port, by
 /// address alone.
 #[inline(always)]
-pub fn find<F: Family>(flow: &Flow<F>) -> Option<u32> {
+pub fn find<K: FlowKey>(flow: &Headers<K>) -> Option<u32> {
+    find_with(flow, exact(flow, flow.key.destination().port))
+}
+
+/// The same, where the service of exactly that destination is known.
+#[inline(always)]
+pub fn find_with<K: FlowKey>(flow: &Headers<K>, exactly: Option<u32>) -> Option<u32> {
     let destination = flow.key.destination();
     if settings(settings_flag::MARKS)
         && let Some(ports) = marks(flow.key.protocol(), destination.address)
@@ -48,8 +51,8 @@ pub fn find<F: Family>(flow: &Flow<F>) -> Option<u32> {
     {
         return Some(service);
     }
-    if let Some(service) = exact(flow, destination.port) {
-        return Some(service);
+    if exactly.is_some() {
+        return exactly;
     }
     if settings(settings_flag::PORT_ZERO) {
         return exact(flow, Be16::new(0));
@@ -59,7 +62,7 @@ pub fn find<F: Family>(flow: &Flow<F>) -> Option<u32> {
 
 /// The service of the packet's destination with this port.
 #[inline(always)]
-pub fn exact<F: Family>(flow: &Flow<F>, port: Be16) -> Option<u32> {
+pub fn exact<K: FlowKey>(flow: &Headers<K>, port: Be16) -> Option<u32> {
     let key = ServiceKey {
         address: flow.key.destination().address,
         port,
@@ -94,7 +97,7 @@ pub fn plan_at(slot: u32) -> Option<&'static Plan> {
 /// Beginnings are a datagram, a SYN, an INIT, or with `sloppy_tcp` any segment
 /// but RST; from an address that can be answered.
 #[inline(always)]
-pub fn part<F: Family>(flow: &Flow<F>) -> Part {
+pub fn part<K: FlowKey>(flow: &Headers<K>) -> Part {
     const ABORT: u8 = 6;
     if !flow.key.source().address.is_unicast() {
         return Part::Other;

@@ -25,9 +25,22 @@ const EVENT_INTERVAL_NS: u64 = 10_000_000;
 /// This CPU's scratch.
 #[inline(always)]
 pub fn scratch() -> Option<&'static mut Scratch> {
-    // SAFETY: a per-CPU value, and nothing else on this CPU runs meanwhile.
+    scratch_of::<PACKETS>()
+}
+
+/// Whose scratch: packets' programs, which nothing interrupts that uses it, and the
+/// sweep's, which packets do on Linux 6.1 (`bpf_test_run` of net/bpf/test_run.c
+/// leaves softirqs on there).
+pub const PACKETS: u32 = 0;
+pub const SWEEP: u32 = 1;
+
+/// This CPU's scratch of these programs.
+#[inline(always)]
+pub fn scratch_of<const WHOSE: u32>() -> Option<&'static mut Scratch> {
+    // SAFETY: a per-CPU value, and nothing else that uses it runs on this CPU
+    // meanwhile.
     SCRATCH
-        .get_ptr_mut(0)
+        .get_ptr_mut(WHOSE)
         .map(|scratch| unsafe { &mut *scratch })
 }
 

@@ -19,11 +19,13 @@ use lb_common::{
 use crate::{
     connect, expiry,
     family::Family,
-    fill, forward,
+    fill,
+    forward::{self, nat},
     maps::{REALS, SETTINGS},
     one_packet,
     packet::Packet,
-    persistence, schedule, service, stage, stats,
+    persistence, schedule, service, stage, stats, table,
+    verifier::apart,
 };
 
 /// The stage.
@@ -50,16 +52,16 @@ fn forward<F: Family>(packet: &Packet) -> Result<u32, DropReason> {
     }
     let real = REALS.get(scratch.real).ok_or(inconsistent)?;
     let entry = &mut scratch.forward;
-    connect::begin(entry, &flow, real, scratch.real);
+    connect::begin::<F>(entry, &flow, real, scratch.real);
     if real.method == ForwardingMethod::Nat as u8 {
-        connect::translate(entry, &flow);
+        connect::translate::<F>(entry, &flow);
     }
     match scratch.entryless {
         entryless::MIDDLE => adopt(&flow, entry),
         _ => stats::count_connection(scratch.real),
     }
     stats::count_packet(scratch.real, direction::FORWARD, flow.length);
-    Ok(forward::along(packet, &flow, &raw mut *entry))
+    Ok(forward::along(packet, &flow, entry))
 }
 
 /// The same real for every packet of a flow; under persistence for every flow
@@ -108,10 +110,24 @@ fn adopt<F: Family>(flow: &Flow<F>, entry: &mut Connection) {
     };
     entry.packets = 1;
     entry.bytes = u64::from(flow.length);
-    if connect::insert(flow, entry) == Ok(true) {
-        let state = entry.state & ConnectionState::MASK;
-        expiry::announce(&flow.key, settings.timeouts_s[state as usize], 0);
+    if connect::insert::<F>(flow, entry) == Ok(true) {
+        // Apart, because this program's stack has no room for what is announced.
+        apart(announce_adopted::<F>, &mut 0);
     }
+}
+
+/// Announces the entry that was just inserted.
+extern "C" fn announce_adopted<F: Family>(_: u32, _: *mut u32) -> i64 {
+    let (Some(key), Some(scratch), Some(settings)) = (
+        table::last_key::<F, { stage::PACKETS }>(),
+        stage::scratch(),
+        SETTINGS.get(0),
+    ) else {
+        return 0;
+    };
+    let state = scratch.forward.state & ConnectionState::MASK;
+    expiry::announce(key, settings.timeouts_s[state as usize], 0);
+    0
 }
 
 /// A real's datagram to a client, by nat.
@@ -131,9 +147,12 @@ fn reply<F: Family>(
     entry.new_destination = client.address;
     entry.new_destination_port = client.port;
     debug_assert_ne!(end.address, Addr::UNSPECIFIED);
-    connect::translate(entry, flow);
+    connect::translate::<F>(entry, flow);
     if let Some(verdict) = forward::outlived(packet, flow) {
         return Ok(verdict);
     }
-    Ok(forward::nat::to_client(packet, flow, entry))
+    match nat::way_to_client(packet, flow, entry) {
+        Ok(hop) => Ok(nat::to_client_by(packet, flow, entry, hop)),
+        Err(verdict) => Ok(verdict),
+    }
 }

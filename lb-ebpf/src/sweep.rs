@@ -1,4 +1,4 @@
-//! Ends idle connections. The daemon has the keys that look idle from [`walk`]
+//! Ends idle connections. The daemon has the keys that look idle from its walk
 //! and hands them to this program, as the "packet" of a `BPF_PROG_TEST_RUN`. The
 //! decision is made here, next to the packets: an
 //! entry that a packet reached meanwhile stays.
@@ -6,8 +6,6 @@
 //! The packet is a [`Header`] and up to [`SWEEP_BATCH`] keys; the return value
 //! is the number of connections ended. A run takes microseconds. Templates and
 //! counts are corrected likewise.
-//!
-//! [`walk`]: crate::walk
 
 use core::ffi::c_void;
 
@@ -30,11 +28,9 @@ use crate::{
     maps::SETTINGS,
     packet::Packet,
     persistence,
-    stage::now_ns,
+    stage::{SWEEP, now_ns},
+    table,
 };
-
-/// Seconds after which nobody can still be deleting a claimed entry.
-const CLAIM_REST_S: u32 = 5;
 
 /// What the turns of the loop share.
 struct Round {
@@ -146,19 +142,19 @@ extern "C" fn repair_one(index: u32, round: *mut Round) -> i64 {
 /// connection may be named by its reverse entry too.
 #[inline(always)]
 fn end<F: Family>(key: &F::Key, how: u8, now: u64) -> bool {
-    let Some(entry) = F::connections().get_ptr_mut(key) else {
+    let Some(entry) = table::find_rarely::<F, SWEEP>(key) else {
         return false;
     };
     // SAFETY: map values stay readable while the program runs.
-    let connection = unsafe { &*entry };
+    let connection = unsafe { &(*entry).connection };
     let partner = if connection.method == ForwardingMethod::Nat as u8 {
-        F::connections().get_ptr_mut(connection.partner_key::<F::Key>(key.protocol()))
+        table::find_rarely::<F, SWEEP>(&connection.partner_key(key.protocol()))
     } else {
         None
     };
     let (mut key, mut entry, mut connection) = (*key, entry, connection);
     // SAFETY: as above.
-    let mut partner = partner.map(|partner| (partner, unsafe { &*partner }));
+    let mut partner = partner.map(|partner| (partner, unsafe { &(*partner).connection }));
     if connection.direction == direction::REVERSE {
         let forward = connection.partner_key::<F::Key>(key.protocol());
         // It goes with its forward entry, unless that is gone, or has another
@@ -167,9 +163,7 @@ fn end<F: Family>(key: &F::Key, how: u8, now: u64) -> bool {
             owning.direction != direction::FORWARD
                 || owning.partner_key::<F::Key>(key.protocol()) == key
         }) else {
-            if connection.owner == key.tag()
-                && (how == mode::ALL || idle(connection, connection, connection.state, now))
-            {
+            if how == mode::ALL || idle(connection, connection, connection.state, now) {
                 delete::<F>(&key);
             }
             return false;
@@ -181,16 +175,11 @@ fn end<F: Family>(key: &F::Key, how: u8, now: u64) -> bool {
         (key, entry, connection) = (forward, owner, owning);
     }
     let key = &key;
-    // A claim lasts for the nanoseconds of a deletion; one that has stood for
-    // seconds is left over from a race, and would never end.
-    if connection.state == mark::CLAIMED {
-        if connection.owner == key.tag() && is_idle(now, connection.last_seen_ns, CLAIM_REST_S) {
-            delete::<F>(key);
-        }
+    if mark::is_gone(connection.state) {
         return false;
     }
     match how {
-        mode::CUT => return cut::<F>(key, entry),
+        mode::CUT => return cut::<F, SWEEP>(key, entry),
         mode::DOOM => return doom(entry),
         _ => {}
     }
@@ -206,7 +195,7 @@ fn end<F: Family>(key: &F::Key, how: u8, now: u64) -> bool {
         }
         return false;
     }
-    remove::<F>(key, entry, may_go)
+    remove::<F, SWEEP>(key, entry, may_go)
 }
 
 /// Has the daemon look again when the connection's time is over, if that is
@@ -227,7 +216,7 @@ fn announce<K: Copy + 'static>(key: &K, connection: &Connection, partner: &Conne
 /// Deletes an entry that no counts know of.
 #[inline(always)]
 fn delete<F: Family>(key: &F::Key) {
-    if F::connections().remove(key).is_ok() {
+    if table::remove::<F, SWEEP>(key).is_ok() {
         fill::took(F::NUMBER, 1);
     }
 }

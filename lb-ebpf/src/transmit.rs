@@ -4,29 +4,35 @@ use aya_ebpf::{bindings::xdp_action::XDP_TX, helpers::bpf_redirect};
 use lb_common::{
     abi::stage as stages,
     parse::Frame as _,
-    real::{Egress, NextHop, vlan},
+    real::{ClientHop, Egress, NextHop, vlan},
     verdict::DropReason,
     wire::ethernet::Ethernet,
 };
 
-use crate::{packet::Packet, stage, stats};
+use crate::{packet::Packet, stage, stats, verifier::copy};
 
 /// To a next hop of the table.
 #[inline(always)]
 pub fn by_hop(packet: &Packet, hop: &NextHop) -> u32 {
-    by_address(packet, hop.destination_mac, hop.source_mac, &hop.egress)
+    by_address(packet, &hop.destination_mac, &hop.source_mac, &hop.egress)
+}
+
+/// To a client under nat.
+#[inline(always)]
+pub fn to_client(packet: &Packet, hop: &ClientHop) -> u32 {
+    by_address(packet, &hop.destination_mac, &hop.source_mac, &hop.egress)
 }
 
 /// To a MAC address.
 #[inline(always)]
-pub fn by_address(packet: &Packet, destination: [u8; 6], source: [u8; 6], egress: &Egress) -> u32 {
+fn by_address(packet: &Packet, destination: &[u8; 6], source: &[u8; 6], egress: &Egress) -> u32 {
     let Some(ethernet) = packet.at::<Ethernet>(0) else {
         return stats::drop_packet(DropReason::Inconsistent);
     };
     // SAFETY: `at` checked the bounds; the fields are byte-aligned.
     unsafe {
-        (*ethernet.as_ptr()).destination = destination;
-        (*ethernet.as_ptr()).source = source;
+        copy(&raw mut (*ethernet.as_ptr()).destination, destination);
+        copy(&raw mut (*ethernet.as_ptr()).source, source);
     }
     if packet.tags() != 0 || egress.vlan > vlan::UNTAGGED {
         let Some(scratch) = stage::scratch() else {

@@ -21,7 +21,7 @@ use lb_common::{
     },
 };
 
-use crate::{family::Family, forward::tun, maps::NEXT_HOPS, packet::Packet, stage};
+use crate::{family::Family, forward::tun, maps::NEXT_HOPS, packet::Packet, stage, table};
 
 /// The stage for errors that are about no connection's packet as such. The
 /// kernel gets them too.
@@ -132,9 +132,9 @@ fn in_ip(protocol: u8) -> Option<Be16> {
 #[inline(always)]
 fn connection<I: Family>(packet: &Packet, at: usize, end: usize) -> Option<&'static Connection> {
     let key = I::quoted(packet, at, end)?.key(packet)?;
-    let entry = I::connections().get_ptr(key)?;
+    let entry = table::find_rarely::<I, { stage::PACKETS }>(&key)?;
     // SAFETY: a map's values live as long as the program.
-    Some(unsafe { &*entry })
+    Some(unsafe { &(*entry).connection })
 }
 
 /// Lowers the MTU of the connection's next hop, if the tunnel that the message

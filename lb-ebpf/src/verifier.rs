@@ -21,6 +21,16 @@ pub unsafe fn fetch_add_u64(value: *mut u64, add: u64) -> u64 {
     unsafe { atomic_xadd::<u64, u64, { AcqRel }>(value, add) }
 }
 
+/// As [`fetch_add_u64`], 32 bits.
+///
+/// # Safety
+/// `value` points into a map value and is aligned.
+#[inline(always)]
+pub unsafe fn fetch_add_u32(value: *mut u32, add: u32) -> u32 {
+    // SAFETY: the caller's.
+    unsafe { atomic_xadd::<u32, u32, { AcqRel }>(value, add) }
+}
+
 /// As [`fetch_add_u64`], 32 bits, result unused. Subtracting is adding the
 /// two's complement.
 ///
@@ -89,6 +99,50 @@ pub fn settled(mut number: u64) -> u64 {
 #[inline(always)]
 pub fn between_1_and<const MOST: u32>(number: u32) -> u32 {
     (settled(u64::from(number - 1)) as u32 & (MOST - 1)) + 1
+}
+
+/// A value that lies on a whole word of the stack, where nothing else may be read
+/// and written together.
+#[repr(C, align(8))]
+pub struct Aligned<T>(pub T);
+
+/// Copies a value of at most 112 octets, of any alignment, in words. LLVM 22 makes of
+/// an assignment of packed fields a call of `memmove`, which is a loop over octets.
+///
+/// # Safety
+/// As of [`core::ptr::copy_nonoverlapping`]; on a stack `from` is [`Aligned`].
+#[inline(always)]
+pub unsafe fn copy<T>(to: *mut T, from: *const T) {
+    const { assert!(size_of::<T>() <= 112) };
+    let size = size_of::<T>();
+    // SAFETY: the caller's; within the value. A loop would become the call again.
+    unsafe {
+        let (to, from) = (to.cast::<u8>(), from.cast::<u8>());
+        macro_rules! word {
+            ($word:ty, $at:expr) => {
+                to.add($at)
+                    .cast::<$word>()
+                    .write_unaligned(from.add($at).cast::<$word>().read_unaligned())
+            };
+        }
+        macro_rules! whole {
+            ($($at:literal)*) => {
+                $(if size >= $at + 8 {
+                    word!(u64, $at);
+                })*
+            };
+        }
+        whole!(0 8 16 24 32 40 48 56 64 72 80 88 96 104);
+        if size & 4 != 0 {
+            word!(u32, size & !7);
+        }
+        if size & 2 != 0 {
+            word!(u16, size & !3);
+        }
+        if size & 1 != 0 {
+            word!(u8, size & !1);
+        }
+    }
 }
 
 /// A load that other CPUs may race with. Atomic loads do not compile for the

@@ -44,7 +44,7 @@ pub(crate) struct Bench {
     walked: Option<Walked>,
     /// The flows whose connections are in the tables.
     connected: Vec<(IpFamily, Protocol, Range<u32>)>,
-    _pins: PinDir,
+    pins: PinDir,
     _scratch: Scratch,
 }
 
@@ -74,7 +74,7 @@ impl Bench {
             reconciler: Reconciler::new(tables, sizes)?,
             walked: Some(walked),
             connected: Vec::new(),
-            _pins: pins,
+            pins,
             _scratch: scratch,
         };
         bench.deny(&[])?;
@@ -229,6 +229,11 @@ impl Bench {
     /// What the sweep walks over. Nobody else has it.
     pub(crate) fn take_walked(&mut self) -> Result<Walked> {
         self.walked.take().context("the walk was measured before")
+    }
+
+    /// Where the maps are.
+    pub(crate) fn pins(&self) -> &std::path::Path {
+        self.pins.path()
     }
 
     pub(crate) fn verified_instructions(&self) -> HashMap<String, u32> {

@@ -3,11 +3,13 @@
 
 use std::{
     fs,
-    os::fd::AsRawFd as _,
+    os::fd::{AsFd as _, AsRawFd as _},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
+use aya::maps::MapData;
+use lb_common::abi::map;
 use lb_daemon::{
     config::model::{IpFamily, Protocol},
     dataplane::sweep::{Sweeper, Walked},
@@ -46,12 +48,12 @@ pub(crate) fn measure(bench: &mut Bench, table_entries: u32) -> Result<Walk> {
     };
     bench.serve_anew(&case.service())?;
     measure::connect(bench, &case, FLOWS)?;
-    of_tables(bench.take_walked()?, table_entries)
+    let table_bytes = table_bytes(bench.pins())?;
+    of_tables(bench.take_walked()?, table_bytes, table_entries)
 }
 
 /// Lets the daemon's own thread walk over what is in the tables.
-fn of_tables(walked: Walked, table_entries: u32) -> Result<Walk> {
-    let table_bytes = locked_bytes(walked.v4.entries.as_raw_fd())?;
+fn of_tables(walked: Walked, table_bytes: u64, table_entries: u32) -> Result<Walk> {
     let (sender, mut reports) = tokio::sync::mpsc::channel(1);
     let _sweeper = Sweeper::start(walked, sender)?;
     let mut next = || reports.blocking_recv().context("the sweep has ended");
@@ -89,6 +91,16 @@ fn thread_cpu(name: &str) -> Result<Duration> {
         }
     }
     anyhow::bail!("no thread {name}")
+}
+
+/// Of all maps that make up IPv4's connection table.
+fn table_bytes(pins: &std::path::Path) -> Result<u64> {
+    let mut bytes = 0;
+    for name in [map::CONNECTIONS_V4, map::INDEX_V4, map::FREE_V4] {
+        let map = MapData::from_pin(pins.join(name)).with_context(|| format!("open {name}"))?;
+        bytes += locked_bytes(map.fd().as_fd().as_raw_fd())?;
+    }
+    Ok(bytes)
 }
 
 /// `memlock` of a map's fdinfo.

@@ -4,14 +4,12 @@
 use std::{collections::BTreeMap, net::IpAddr, time::Instant};
 
 use aya::{
-    Pod,
-    maps::{HashMap, Map, MapData, ProgramArray},
+    maps::{Map, MapData, ProgramArray},
     programs::{TestRun as _, TestRunOptions},
 };
 use lb_common::{
     abi::{map, program},
     addr::{Addr, Be16},
-    connection::Connection,
     flow::{FlowKeyV4, FlowKeyV6},
     limits::SWEEP_BATCH,
     real::{self, Egress, NextHop, VlanTag},
@@ -21,7 +19,7 @@ use lb_daemon::{
         file,
         model::{Capacity, Defence, Options, RealId, ServiceId, Strategy, Timeouts, TunnelSources},
     },
-    dataplane::{Loaded, Programs, pinned::PinDir},
+    dataplane::{Loaded, Programs, connection_table::ConnectionTable, pinned::PinDir},
     reconcile::Reconciler,
 };
 use lb_tests::scratch::Scratch;
@@ -42,8 +40,8 @@ pub struct Director {
     pub runner: Runner,
     programs: Programs,
     reconciler: Reconciler,
-    connections_v4: HashMap<MapData, FlowKeyV4, Connection>,
-    connections_v6: HashMap<MapData, FlowKeyV6, Connection>,
+    connections_v4: ConnectionTable<FlowKeyV4>,
+    connections_v6: ConnectionTable<FlowKeyV6>,
     /// What `configure` made: the slots of the reals.
     reals: Vec<(ServiceId, RealId)>,
     pins: PinDir,
@@ -75,8 +73,8 @@ impl Director {
             runner: Runner::new(programs.fd(program::DIRECTOR).unwrap()),
             programs,
             reconciler: Reconciler::new(tables, sizes).unwrap(),
-            connections_v4: Map::HashMap(connections_v4).try_into().unwrap(),
-            connections_v6: Map::HashMap(connections_v6).try_into().unwrap(),
+            connections_v4,
+            connections_v6,
             reals: Vec::new(),
             pins,
             _scratch: scratch,
@@ -102,7 +100,8 @@ impl Director {
 
     /// Runs the sweep of IPv4 on every connection, in a mode.
     pub fn sweep_v4(&mut self, mode: u8) {
-        let keys: Vec<FlowKeyV4> = self.connections_v4.keys().map(Result::unwrap).collect();
+        let entries = self.connections_v4.iter().unwrap();
+        let keys: Vec<FlowKeyV4> = entries.map(|(key, _)| key).collect();
         for keys in keys.chunks(SWEEP_BATCH) {
             let mut input = vec![keys.len() as u8, mode];
             input.resize(16, 0);
@@ -175,8 +174,8 @@ impl Director {
 
     /// Takes all connections away, counts and all.
     pub fn forget_connections(&mut self) {
-        empty(&mut self.connections_v4);
-        empty(&mut self.connections_v6);
+        self.connections_v4.clear().unwrap();
+        self.connections_v6.clear().unwrap();
     }
 
     /// Takes a stage's program out of the program array.
@@ -236,13 +235,6 @@ fn egress(ifindex: u32, vlan: Option<u16>) -> Egress {
         };
     }
     egress
-}
-
-fn empty<K: Pod>(table: &mut HashMap<MapData, K, Connection>) {
-    let keys: Vec<_> = table.keys().collect::<Result<_, _>>().unwrap();
-    for key in keys {
-        table.remove(&key).unwrap();
-    }
 }
 
 /// The tables are emptied past the programs, which go on counting.

@@ -66,6 +66,7 @@ mod segments;
 mod stateless;
 mod states;
 mod sweep;
+mod table;
 mod translated_sums;
 mod tunnel;
 mod tunnel_spread;

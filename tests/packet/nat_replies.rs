@@ -6,7 +6,7 @@ use lb_daemon::config::model::{ForwardingMethod::Nat, Scheduler::Rr};
 use lb_tests::privilege;
 
 use crate::{
-    packet::{ACK, Header, Ip, Packet, SYN, Transport},
+    packet::{ACK, Header, Ip, Mac, Packet, SYN, Transport},
     rig::{Rig, Shared, service},
     row::{
         Expect::{Answered, Dropped, Redirected, Transmitted},
@@ -175,6 +175,49 @@ fn udp() {
         for row in &rows {
             rig.check_at(wires.inside, row);
         }
+    });
+}
+
+/// A connection remembers its way for about a second; then it follows the kernel's
+/// again.
+#[test]
+fn another_way() {
+    const OTHER_MAC: Mac = [2, 0, 0, 0, 0, 0x78];
+    if !privilege::bpf() {
+        return;
+    }
+    let from_other = |packet: Packet| Packet {
+        source_port: packet.source_port + 1,
+        ..packet
+    };
+    with_wires(|namespace, wires| {
+        let mut rig = director("tcp:192.0.2.10:80");
+        rig.run(&TCP_SYN.frame());
+        rig.run(&from_other(TCP_SYN).frame());
+        let check = |rig: &mut Rig, what, packet: Packet, mac| {
+            let row = Row {
+                what,
+                packet,
+                expect: Redirected(Packet {
+                    to_mac: mac,
+                    ..seen(packet)
+                }),
+            };
+            rig.check_at(wires.inside, &row);
+        };
+        check(&mut rig, "the first way", SYN_ACK, CLIENT_MAC);
+        namespace
+            .ip("neighbour replace 198.51.100.7 lladdr 02:00:00:00:00:78 nud permanent dev outside")
+            .unwrap();
+        check(&mut rig, "as a moment ago", SYN_ACK, CLIENT_MAC);
+        let other = reply(from_other(TCP_SYN).with(SYN | ACK));
+        check(&mut rig, "one that has none yet", other, OTHER_MAC);
+        for (key, mut entry) in rig.entries() {
+            entry.looked_up = entry.looked_up.wrapping_sub(15);
+            assert!(rig.connections.put(&key, entry).unwrap());
+        }
+        check(&mut rig, "a second later", SYN_ACK, OTHER_MAC);
+        check(&mut rig, "and on", SYN_ACK.with(ACK), OTHER_MAC);
     });
 }
 

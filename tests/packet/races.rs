@@ -20,7 +20,7 @@ use crate::{
     cpus, judge,
     kernel::{self, Outcome, Verdict},
     packet::{ACK, FIN, Header, Ip, Packet, RST, SYN},
-    rig::{ALL, LOOPBACK, Rig, service, sweep_input},
+    rig::{ALL, DEFENCELESS, LOOPBACK, OPTIONS, Rig, SIZES, service, sweep_input},
     wires::with_wires,
     world::{CLIENT, EGRESS_MAC, OTHER_REAL, PORT, REAL, TCP_SYN, mac_of},
 };
@@ -46,9 +46,33 @@ fn segments_against_segments() {
         // The same flows by two CPUs, which a network card never does: where a
         // table's element is used again under a packet's hands, that packet may
         // even leave with the new owner's address. Counts and halves must hold.
-        let send = || storm(director, |_, _| {});
+        let send = || storm(director, FLOWS, |_, _| {});
         cpus::on_two(send, send);
         check(&rig, &web);
+    }
+}
+
+/// More flows than the table has room for: buckets are full, connections are in
+/// others than their first, and places change their owners all the time.
+#[test]
+fn in_a_full_table() {
+    if !privilege::bpf() {
+        return;
+    }
+    let mut rig = Rig::with_sizes(lb_daemon::dataplane::Sizes {
+        connections: 64,
+        ..SIZES
+    });
+    rig.set_policy(&OPTIONS, &DEFENCELESS);
+    for method in [Dr, Nat] {
+        let web = web(method);
+        rig.clear();
+        rig.serve(&web);
+        let director = &*rig.programs.xdp(program::DIRECTOR).unwrap();
+        let send = || storm(director, 100, |_, _| {});
+        cpus::on_two(send, send);
+        check(&rig, &web);
+        assert!(rig.entries().len() > 32, "{method:?}");
     }
 }
 
@@ -77,7 +101,7 @@ fn segments_against_the_sweep() {
             }
         };
         let send = || {
-            storm(director, |packet, outcome| {
+            storm(director, FLOWS, |packet, outcome| {
                 check_segment(method, packet, outcome);
             });
         };
@@ -109,7 +133,7 @@ fn one_half_against_the_other() {
         }
         let director = &*rig.programs.xdp(program::DIRECTOR).unwrap();
         let until = Instant::now() + STORM;
-        let client = || storm(director, |_, _| {});
+        let client = || storm(director, FLOWS, |_, _| {});
         let real = || {
             for flags in [SYN | ACK, ACK, FIN | ACK, ACK].into_iter().cycle() {
                 if Instant::now() > until {
@@ -214,13 +238,13 @@ fn web(method: ForwardingMethod) -> Service {
 }
 
 /// Sends the segments of every flow, over and over.
-fn storm(director: &Xdp, check: impl Fn(&Packet, &Outcome)) {
+fn storm(director: &Xdp, flows: u16, check: impl Fn(&Packet, &Outcome)) {
     let until = Instant::now() + STORM;
     for flags in SEGMENTS.iter().cycle() {
         if Instant::now() > until {
             return;
         }
-        for port in 1..=FLOWS {
+        for port in 1..=flows {
             let packet = TCP_SYN.port(port).with(*flags);
             check(&packet, &kernel::run(director, LOOPBACK, &packet.frame()));
         }
@@ -269,6 +293,7 @@ fn check(rig: &Rig, web: &Service) {
         let counts = rig.counts(web, real);
         eprintln!("{method}: {counts:?}");
     }
+    assert_eq!(rig.connections.faults().unwrap(), Vec::<String>::new());
     let entries = rig.entries();
     assert!(
         entries

@@ -24,7 +24,10 @@ use lb_daemon::{
         Defence, ForwardingMethod, Options, Real, RealId, Scheduler, Service, Strategy, Timeouts,
         TunnelSources, Weight,
     },
-    dataplane::{DataPlaneError, Loaded, Programs, Sizes, pinned::PinDir, sweep::Walked},
+    dataplane::{
+        DataPlaneError, Loaded, Programs, Sizes, connection_table::ConnectionTable, pinned::PinDir,
+        sweep::Walked,
+    },
     reconcile::{Reconciler, policy::settings},
 };
 use lb_tests::scratch::Scratch;
@@ -64,8 +67,8 @@ const DERIVED_FLAGS: u32 = settings_flag::MARKS
 pub struct Rig {
     pub programs: Programs,
     pub reconciler: Reconciler,
-    pub connections: HashMap<MapData, FlowKeyV4, Connection>,
-    pub connections_v6: HashMap<MapData, FlowKeyV6, Connection>,
+    pub connections: ConnectionTable<FlowKeyV4>,
+    pub connections_v6: ConnectionTable<FlowKeyV6>,
     pub events: RingBuf<MapData>,
     pub adopted: bool,
     pub walked: Option<Walked>,
@@ -136,12 +139,8 @@ impl Rig {
 
     /// Removes every connection past the programs: the counts of the reals stay.
     pub fn forget_connections(&mut self) {
-        for (key, _) in self.entries() {
-            self.connections.remove(&key).unwrap();
-        }
-        for (key, _) in self.entries_v6() {
-            self.connections_v6.remove(&key).unwrap();
-        }
+        self.connections.clear().unwrap();
+        self.connections_v6.clear().unwrap();
         self.forget_fill();
     }
 
@@ -233,6 +232,7 @@ impl Rig {
         self.change_fill(|state| {
             *state = TableState {
                 entries,
+                ever_used: state.ever_used,
                 ..TableState::default()
             };
         });
@@ -311,8 +311,8 @@ impl Rig {
         Ok(Self {
             programs,
             reconciler: Reconciler::new(tables, sizes).unwrap(),
-            connections: Map::HashMap(connections_v4).try_into().unwrap(),
-            connections_v6: Map::HashMap(connections_v6).try_into().unwrap(),
+            connections: connections_v4,
+            connections_v6,
             events,
             adopted,
             walked: Some(walked),
@@ -400,13 +400,12 @@ impl Rig {
 
     /// Every entry of IPv6's connection table.
     pub fn entries_v6(&self) -> Vec<(FlowKeyV6, Connection)> {
-        let entries = self.connections_v6.iter();
-        entries.collect::<Result<_, _>>().unwrap()
+        self.connections_v6.iter().unwrap().collect()
     }
 
     /// Every entry of IPv4's connection table.
     pub fn entries(&self) -> Vec<(FlowKeyV4, Connection)> {
-        self.connections.iter().collect::<Result<_, _>>().unwrap()
+        self.connections.iter().unwrap().collect()
     }
 
     /// The keys of IPv4's connection table.
@@ -491,7 +490,7 @@ pub fn sweep_input(mode: u8, keys: &[FlowKeyV4]) -> Vec<u8> {
         input.extend(key.destination.get().to_be_bytes());
         input.extend(key.source_port.get().to_be_bytes());
         input.extend(key.destination_port.get().to_be_bytes());
-        input.extend([key.protocol, 0, 0, 0]);
+        input.extend(key.protocol.to_le_bytes());
     }
     input
 }

@@ -46,7 +46,7 @@ impl Rig {
         for (key, mut entry) in self.entries() {
             if which(&key, entry.direction) {
                 entry.last_seen_ns = then_ns;
-                self.connections.insert(key, entry, 0).unwrap();
+                assert!(self.connections.put(&key, entry).unwrap());
             }
         }
     }

@@ -113,11 +113,11 @@ pub enum Part {
     Later,
 }
 
-/// A packet whose headers were checked, as far as it has them.
-pub struct Flow<F: Family> {
-    pub key: F::Key,
-    pub header: NonNull<F::Header>,
-    pub transport: Transport,
+/// What a packet's headers say, which is true also where the packet is out of
+/// sight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Headers<K> {
+    pub key: K,
     /// Of the IP datagram, bytes, and of all of IP's headers in it.
     pub length: u16,
     pub header_bytes: u16,
@@ -129,19 +129,37 @@ pub struct Flow<F: Family> {
     pub is_silent: bool,
 }
 
+/// A packet whose headers were checked, as far as it has them.
+pub struct Flow<F: Family> {
+    pub headers: Headers<F::Key>,
+    pub header: NonNull<F::Header>,
+    pub transport: Transport,
+}
+
+impl<F: Family> core::ops::Deref for Flow<F> {
+    type Target = Headers<F::Key>;
+
+    #[inline(always)]
+    fn deref(&self) -> &Headers<F::Key> {
+        &self.headers
+    }
+}
+
 impl<F: Family> Flow<F> {
     /// A packet of a connection that its own headers do not lead to.
     #[inline(always)]
     pub const fn silent(datagram: &Datagram<F>, key: F::Key) -> Self {
         Self {
-            key,
+            headers: Headers {
+                key,
+                length: datagram.length,
+                header_bytes: datagram.length.wrapping_sub(datagram.payload_length),
+                segment: 0,
+                part: datagram.fragment.part,
+                is_silent: true,
+            },
             header: datagram.header,
             transport: Transport::Absent(datagram.header.cast()),
-            length: datagram.length,
-            header_bytes: datagram.length.wrapping_sub(datagram.payload_length),
-            segment: 0,
-            part: datagram.fragment.part,
-            is_silent: true,
         }
     }
 }
@@ -154,24 +172,26 @@ pub fn flow<F: Family>(frame: &impl Frame, datagram: &Datagram<F>) -> Option<Flo
     // SAFETY: the parser checked the bounds; the fields are byte-aligned.
     let header = unsafe { datagram.header.as_ref() };
     Some(Flow {
-        key: F::Key::new(
-            Endpoint {
-                address: F::source(header),
-                port: source_port,
-            },
-            Endpoint {
-                address: F::destination(header),
-                port: destination_port,
-            },
-            datagram.protocol,
-        ),
+        headers: Headers {
+            key: F::Key::new(
+                Endpoint {
+                    address: F::source(header),
+                    port: source_port,
+                },
+                Endpoint {
+                    address: F::destination(header),
+                    port: destination_port,
+                },
+                datagram.protocol,
+            ),
+            length: datagram.length,
+            header_bytes: datagram.length.wrapping_sub(datagram.payload_length),
+            segment,
+            part: datagram.fragment.part,
+            is_silent: false,
+        },
         header: datagram.header,
         transport,
-        length: datagram.length,
-        header_bytes: datagram.length.wrapping_sub(datagram.payload_length),
-        segment,
-        part: datagram.fragment.part,
-        is_silent: false,
     })
 }
 
@@ -291,7 +311,16 @@ impl Family for V6 {
 
     #[inline(always)]
     fn translate(header: &mut Ipv6, source: Addr, destination: Addr, _: u16) {
-        header.source = source.0;
-        header.destination = destination.0;
+        // Word by word: LLVM 22 would call `memmove`, which is a loop over octets.
+        let [a, b, c, d] = source.0;
+        let [e, f, g, h] = destination.0;
+        header.source[0] = a;
+        header.source[1] = b;
+        header.source[2] = c;
+        header.source[3] = d;
+        header.destination[0] = e;
+        header.destination[1] = f;
+        header.destination[2] = g;
+        header.destination[3] = h;
     }
 }

@@ -69,7 +69,7 @@ impl<K: FlowKey> Kind<K, Connection> for Connections<'_, K> {
         let client = key.source().address;
         let whole = if client.is_v4() { 32 } else { 128 };
         entry.direction == direction::FORWARD
-            && entry.state != mark::CLAIMED
+            && !mark::is_gone(entry.state)
             && is_chosen(self.roster, entry.real)
             && self.filter.has_state(entry.state().name())
             && self.filter.has_client(client, whole)

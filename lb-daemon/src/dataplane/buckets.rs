@@ -1,6 +1,6 @@
-//! Hash maps read bucket by bucket, by who has no part in the walk of the
-//! sweep: descriptors of his own, and nobody waits for him. A batch locks one
-//! bucket at a time (`__htab_map_lookup_and_delete_batch` in
+//! The connection tables and the persistence templates, read bucket by bucket by
+//! who has no part in the walk of the sweep: nobody waits for him. A batch of the
+//! templates locks one bucket at a time (`__htab_map_lookup_and_delete_batch` in
 //! kernel/bpf/hashtab.c, Linux 6.1).
 
 use std::{
@@ -8,6 +8,7 @@ use std::{
     io,
     marker::PhantomData,
     os::fd::{AsFd as _, OwnedFd},
+    sync::Arc,
 };
 
 use aya::Pod;
@@ -18,11 +19,11 @@ use lb_common::{
 };
 
 use super::{
-    sweep::{Swept, Walked},
+    sweep::Walked,
     syscall::{lookup, lookup_batch},
 };
 
-/// A hash map of `K` and `V`.
+/// A map of `K` and `V`.
 pub trait Buckets<K, V>: Debug + Send + Sync {
     /// The entries of the next buckets from `first` on, of as many whole ones
     /// as have no more than `most` entries together. Nothing: the first that
@@ -54,9 +55,9 @@ impl<K, V> Debug for Pinned<K, V> {
 }
 
 impl<K, V> Pinned<K, V> {
-    fn duplicate(swept: &Swept) -> io::Result<Self> {
+    fn duplicate(map: &OwnedFd) -> io::Result<Self> {
         Ok(Self {
-            map: swept.entries.try_clone()?,
+            map: map.try_clone()?,
             entry: PhantomData,
         })
     }
@@ -98,15 +99,15 @@ pub struct ConnectionTables {
 }
 
 impl ConnectionTables {
-    /// Those that the sweep walks, by descriptors of their own.
+    /// Those that the sweep walks.
     ///
     /// # Errors
     /// No descriptor can be had.
     pub fn of(walked: &Walked) -> io::Result<Self> {
         Ok(Self {
-            v4: Box::new(Pinned::duplicate(&walked.v4)?),
-            v6: Box::new(Pinned::duplicate(&walked.v6)?),
-            templates: Box::new(Pinned::duplicate(&walked.templates)?),
+            v4: Box::new(Arc::clone(&walked.v4.table)),
+            v6: Box::new(Arc::clone(&walked.v6.table)),
+            templates: Box::new(Pinned::duplicate(&walked.templates.entries)?),
         })
     }
 }

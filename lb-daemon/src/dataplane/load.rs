@@ -3,8 +3,10 @@
 use std::{
     collections::HashMap,
     fs,
+    hash::{BuildHasher as _, Hasher as _, RandomState},
     mem::size_of,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    sync::Arc,
 };
 
 use aya::{
@@ -16,17 +18,17 @@ use aya_log::EbpfLogger;
 use lb_common::{
     abi::{Event, Scratch, Settings, map, program, stage},
     addr::Addr,
-    connection::Connection,
     defence::TableState,
+    filter,
     firewall_mark::{MarkKey, MarkPorts},
-    flow::{FlowKeyV4, FlowKeyV6},
+    flow::{FlowKey, FlowKeyV4, FlowKeyV6},
     fragment::{FragmentKey, FragmentVerdict},
     limits::{
         ACCESS_PREFIXES, EXPIRIES_BYTES, FRAGMENTED_DATAGRAMS, LIMITED_SOURCES,
         MAX_REALS_PER_SERVICE, MAX_TABLE_SIZE, WALK_PAUSE_BYTES,
     },
     persistence::{Template, TemplateKey},
-    real::{Egress, Live, NextHop, Pool, RealCounts, RealServer},
+    real::{CLIENT_HOPS, ClientHop, Egress, Live, NextHop, Pool, RealCounts, RealServer},
     scheduler::{
         SHELF, Scheduler,
         locality::{LocalityKey, LocalitySet},
@@ -35,6 +37,7 @@ use lb_common::{
     service::{AddressKey, Plan, Policy, ReplyEnd, ServiceKey},
     stats::RealStats,
     sweep::Pace,
+    table::{self, Bucket, Entry, FREE_STACKS, FreePlaces, Shape},
     verdict::DROP_SLOTS,
 };
 
@@ -42,11 +45,12 @@ use tokio::io::unix::AsyncFd;
 
 use super::{
     DataPlaneError, Tables,
+    connection_table::{ConnectionTable, Maps},
     localities::{LOCALITIES, Localities},
     mapped::Mapped,
     object,
     pinned::PinDir,
-    sweep::{Swept, Walked},
+    sweep::{SweptConnections, SweptTemplates, Walked},
     syscall::link_iterator,
 };
 use crate::config::model::Capacity;
@@ -151,8 +155,13 @@ impl Sizes {
         // At most one for each service and one for each real.
         let addresses = self.services.saturating_add(self.reals);
         vec![
-            layout::<FlowKeyV4, Connection>(map::CONNECTIONS_V4, Hash, self.connections),
-            layout::<FlowKeyV6, Connection>(map::CONNECTIONS_V6, Hash, self.connections),
+            layout::<u32, Entry<FlowKeyV4>>(map::CONNECTIONS_V4, Array, self.connections),
+            layout::<u32, Entry<FlowKeyV6>>(map::CONNECTIONS_V6, Array, self.connections),
+            layout::<u32, Bucket>(map::INDEX_V4, Array, table::buckets(self.connections)),
+            layout::<u32, Bucket>(map::INDEX_V6, Array, table::buckets(self.connections)),
+            layout::<u32, FreePlaces>(map::FREE_V4, Array, FREE_STACKS),
+            layout::<u32, FreePlaces>(map::FREE_V6, Array, FREE_STACKS),
+            layout::<u32, Shape>(map::TABLE, Array, 1),
             layout::<u32, TableState>(map::TABLE_STATES, Array, 2),
             layout::<u32, FlowKeyV4>(map::HALF_OPEN_V4, Array, self.half_open()),
             layout::<u32, FlowKeyV6>(map::HALF_OPEN_V6, Array, self.half_open()),
@@ -174,6 +183,7 @@ impl Sizes {
             layout::<u32, Plan>(map::PLANS, Array, self.plans),
             layout::<u32, [u32; SHELF]>(map::PLAN_WORDS, Array, shelves(self.plan_words)),
             layout::<LocalityKey, LocalitySet>(map::LOCALITIES, Hash, LOCALITIES),
+            layout::<u32, u64>(map::FILTER, Array, filter::WORDS),
             layout::<u32, u32>(map::LOCALITY_COUNTS, Array, self.services),
             layout::<u32, RealServer>(map::REALS, Array, self.reals),
             layout::<u32, [RealCounts; SHELF]>(map::REAL_COUNTS, Array, shelves(self.reals)),
@@ -182,9 +192,10 @@ impl Sizes {
             layout::<u32, [u8; WALK_PAUSE_BYTES]>(map::PAUSE, Array, 1),
             layout::<u32, RealStats>(map::REAL_STATS, PerCpuArray, self.reals),
             layout::<u32, NextHop>(map::NEXT_HOPS, Array, self.next_hops),
+            layout::<u32, ClientHop>(map::CLIENT_HOPS, Array, CLIENT_HOPS),
             layout::<u32, Settings>(map::SETTINGS, Array, 1),
             layout::<u32, u64>(map::DROPS, PerCpuArray, DROP_SLOTS),
-            layout::<u32, Scratch>(map::SCRATCH, PerCpuArray, 1),
+            layout::<u32, Scratch>(map::SCRATCH, PerCpuArray, 2),
             layout::<u32, u32>(map::STAGES, MapType::ProgramArray, stage::COUNT),
             layout::<(), ()>(map::EVENTS, MapType::RingBuf, EVENTS_BYTES),
             layout::<(), ()>(map::EXPIRIES, MapType::RingBuf, EXPIRIES_BYTES),
@@ -204,9 +215,9 @@ pub struct Loaded {
     pub tables: Tables,
     /// Requests from the programs ([`Event`]).
     pub events: RingBuf<MapData>,
-    /// The connection tables, for walks.
-    pub connections_v4: MapData,
-    pub connections_v6: MapData,
+    /// The connection tables.
+    pub connections_v4: ConnectionTable<FlowKeyV4>,
+    pub connections_v6: ConnectionTable<FlowKeyV6>,
     /// What the sweep's walk needs.
     pub walked: Walked,
     /// True when the maps were there already.
@@ -262,13 +273,14 @@ impl Programs {
             };
             loaded.map_err(|error| DataPlaneError::load(name, error))?;
         }
-        let walked = walked(&mut ebpf, sizes)?;
+        let shape = shape(&mut ebpf, sizes, adopted)?;
+        let walked = walked(&mut ebpf, sizes, shape)?;
+        let connections_v4 = connections_v4(&ebpf, sizes, shape)?;
+        let connections_v6 = connections_v6(&ebpf, sizes, shape)?;
         let repair = program_fd(&ebpf, program::REPAIR)?;
         let tables = tables(&mut ebpf, sizes, repair)?;
         let stages = typed(&mut ebpf, map::STAGES)?;
         let events = typed(&mut ebpf, map::EVENTS)?;
-        let connections_v4 = hash_map(&mut ebpf, map::CONNECTIONS_V4)?;
-        let connections_v6 = hash_map(&mut ebpf, map::CONNECTIONS_V6)?;
         Ok(Loaded {
             programs: Self { ebpf, stages },
             tables,
@@ -410,39 +422,77 @@ fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, DataPlaneError> {
         .ok_or_else(|| DataPlaneError::Missing(format!("map {name}")))
 }
 
-fn hash_map(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, DataPlaneError> {
-    match take(ebpf, name)? {
-        Map::HashMap(data) => Ok(data),
-        _ => Err(DataPlaneError::Missing(format!("hash map {name}"))),
+/// How the connection tables hash: as ever, or anew.
+fn shape(ebpf: &mut Ebpf, sizes: &Sizes, adopted: bool) -> Result<Shape, DataPlaneError> {
+    let name = map::TABLE;
+    let error = |source| DataPlaneError::Map { name, source };
+    let mut map: Array<MapData, Shape> = typed(ebpf, name)?;
+    if adopted {
+        let shape = map.get(&0, 0).map_err(error)?;
+        // What a first start was killed before it wrote: no packet has come in.
+        if shape.seed != 0 && shape.mask + 1 == table::buckets(sizes.connections) {
+            return Ok(shape);
+        }
     }
+    // The standard library's hasher is seeded by the system.
+    let seed = RandomState::new().build_hasher().finish() | 1;
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let shape = Shape::new(seed, sizes.connections, cpus as u32);
+    map.set(0, shape, 0).map_err(error)?;
+    Ok(shape)
 }
 
-fn walked(ebpf: &mut Ebpf, sizes: &Sizes) -> Result<Walked, DataPlaneError> {
-    let expiries = typed(ebpf, map::EXPIRIES)?;
-    let swept = |iterator, program, table| {
-        let entries = map_fd(ebpf, table)?;
-        let walk = program_fd(ebpf, iterator)?;
-        let iterator = link_iterator(walk.as_fd(), entries.as_fd()).map_err(|source| {
-            DataPlaneError::Path {
-                action: "make an iterator of",
-                path: iterator.into(),
-                source,
-            }
-        })?;
-        Ok::<_, DataPlaneError>(Swept {
-            entries,
-            iterator,
-            program: program_fd(ebpf, program)?,
-        })
+fn connections_v4(
+    ebpf: &Ebpf,
+    sizes: &Sizes,
+    shape: Shape,
+) -> Result<ConnectionTable<FlowKeyV4>, DataPlaneError> {
+    let names = (map::CONNECTIONS_V4, map::INDEX_V4, map::FREE_V4);
+    connections(ebpf, sizes, shape, names, 0)
+}
+
+fn connections_v6(
+    ebpf: &Ebpf,
+    sizes: &Sizes,
+    shape: Shape,
+) -> Result<ConnectionTable<FlowKeyV6>, DataPlaneError> {
+    let names = (map::CONNECTIONS_V6, map::INDEX_V6, map::FREE_V6);
+    connections(ebpf, sizes, shape, names, 1)
+}
+
+fn connections<K: FlowKey + aya::Pod>(
+    ebpf: &Ebpf,
+    sizes: &Sizes,
+    shape: Shape,
+    (entries, index, free): (&'static str, &'static str, &'static str),
+    family: u32,
+) -> Result<ConnectionTable<K>, DataPlaneError> {
+    let maps = Maps {
+        entries: map_fd(ebpf, entries)?,
+        index: map_fd(ebpf, index)?,
+        free: map_fd(ebpf, free)?,
+        states: map_fd(ebpf, map::TABLE_STATES)?,
+        family,
     };
+    ConnectionTable::new(maps, shape, sizes.connections).map_err(|source| DataPlaneError::Path {
+        action: "map into memory",
+        path: entries.into(),
+        source,
+    })
+}
+
+fn walked(ebpf: &mut Ebpf, sizes: &Sizes, shape: Shape) -> Result<Walked, DataPlaneError> {
+    let expiries = typed(ebpf, map::EXPIRIES)?;
     Ok(Walked {
-        v4: swept(program::WALK_V4, program::SWEEP_V4, map::CONNECTIONS_V4)?,
-        v6: swept(program::WALK_V6, program::SWEEP_V6, map::CONNECTIONS_V6)?,
-        templates: swept(
-            program::WALK_TEMPLATES,
-            program::SWEEP_TEMPLATES,
-            map::TEMPLATES,
-        )?,
+        v4: SweptConnections {
+            table: Arc::new(connections_v4(ebpf, sizes, shape)?),
+            program: program_fd(ebpf, program::SWEEP_V4)?,
+        },
+        v6: SweptConnections {
+            table: Arc::new(connections_v6(ebpf, sizes, shape)?),
+            program: program_fd(ebpf, program::SWEEP_V6)?,
+        },
+        templates: swept_templates(ebpf)?,
         live: map_fd(ebpf, map::LIVE)?,
         real_counts: map_fd(ebpf, map::REAL_COUNTS)?,
         reals: sizes.reals,
@@ -452,6 +502,22 @@ fn walked(ebpf: &mut Ebpf, sizes: &Sizes) -> Result<Walked, DataPlaneError> {
         repair: program_fd(ebpf, program::REPAIR)?,
         pace: map_fd(ebpf, map::PACE)?,
         expiries,
+    })
+}
+
+fn swept_templates(ebpf: &Ebpf) -> Result<SweptTemplates, DataPlaneError> {
+    let entries = map_fd(ebpf, map::TEMPLATES)?;
+    let walk = program_fd(ebpf, program::WALK_TEMPLATES)?;
+    let iterator =
+        link_iterator(walk.as_fd(), entries.as_fd()).map_err(|source| DataPlaneError::Path {
+            action: "make an iterator of",
+            path: program::WALK_TEMPLATES.into(),
+            source,
+        })?;
+    Ok(SweptTemplates {
+        entries,
+        iterator,
+        program: program_fd(ebpf, program::SWEEP_TEMPLATES)?,
     })
 }
 
@@ -494,6 +560,7 @@ fn tables(ebpf: &mut Ebpf, sizes: &Sizes, repair: OwnedFd) -> Result<Tables, Dat
         repair,
         services: typed(ebpf, map::SERVICES)?,
         addresses: typed(ebpf, map::ADDRESSES)?,
+        filter: typed(ebpf, map::FILTER)?,
         masquerade: typed(ebpf, map::MASQUERADE)?,
         ports: typed(ebpf, map::PORTS)?,
         current_plans: typed::<Array<_, _>>(ebpf, map::CURRENT_PLANS)?,

@@ -20,6 +20,8 @@ pub(super) struct Mapped<V> {
 
 // SAFETY: it is memory of the kernel's, read and written as plain data.
 unsafe impl<V: Send> Send for Mapped<V> {}
+// SAFETY: shared, it is only read, and every read is of what may change.
+unsafe impl<V: Sync> Sync for Mapped<V> {}
 
 impl<V: Pod> Mapped<V> {
     pub fn new(map: BorrowedFd<'_>, length: u32) -> io::Result<Self> {
@@ -40,6 +42,10 @@ impl<V: Pod> Mapped<V> {
         }
         let values = NonNull::new(address.cast()).ok_or(io::ErrorKind::InvalidData)?;
         Ok(Self { values, length })
+    }
+
+    pub const fn len(&self) -> usize {
+        self.length
     }
 
     /// The values as they are now; programs may be writing them.

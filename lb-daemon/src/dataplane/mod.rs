@@ -5,6 +5,7 @@ pub mod attach;
 mod attempt;
 pub mod bpffs;
 pub mod buckets;
+pub mod connection_table;
 mod device;
 mod displaced;
 pub mod error;

@@ -192,7 +192,9 @@ impl PinDir {
 /// The key that says how many entries a map has.
 fn capacity_key(map_name: &str) -> Option<&'static str> {
     match map_name {
-        map::CONNECTIONS_V4 | map::CONNECTIONS_V6 => Some("capacity.connections"),
+        map::CONNECTIONS_V4 | map::CONNECTIONS_V6 | map::INDEX_V4 | map::INDEX_V6 => {
+            Some("capacity.connections")
+        }
         map::SERVICES => Some("capacity.services"),
         map::REALS => Some("capacity.reals"),
         map::TEMPLATES => Some("capacity.persistence"),

@@ -11,6 +11,7 @@ use lb_common::{
     abi::{Settings, map, program},
     addr::Addr,
     defence::TableState,
+    filter,
     firewall_mark::{MarkKey, MarkPorts},
     real::{Egress, NextHop, Pool, RealCounts, RealServer},
     service::{AddressKey, Plan, Policy, ReplyEnd, ServiceKey},
@@ -25,6 +26,7 @@ use super::{DataPlaneError, localities::Localities, mapped::Mapped, sweep};
 pub struct Tables {
     pub(super) services: HashMap<MapData, ServiceKey, u32>,
     pub(super) addresses: HashMap<MapData, AddressKey, u32>,
+    pub(super) filter: Array<MapData, u64>,
     pub(super) masquerade: HashMap<MapData, u32, Pool>,
     pub(super) ports: HashMap<MapData, u32, Egress>,
     pub(super) current_plans: Array<MapData, u64>,
@@ -139,6 +141,14 @@ impl Tables {
         &mut self,
         marks: &std::collections::HashMap<(u32, MarkKey), MarkPorts>,
     ) -> Result<()> {
+        const WHOLE: u32 = MarkKey::prefix_length(false, 128);
+        for (length, key) in marks.keys() {
+            if *length == WHOLE {
+                self.let_through(key.address)?;
+            } else {
+                self.let_all_through()?;
+            }
+        }
         set_prefixes(&mut self.marks, marks, map::MARKS)
     }
 
@@ -160,6 +170,7 @@ impl Tables {
     }
 
     pub fn set_reply(&mut self, from: ReplyEnd, to: ReplyEnd) -> Result<()> {
+        self.let_through(from.address)?;
         self.one_packet_reals
             .insert(from, to, 0)
             .map_err(named(map::ONE_PACKET_REALS))
@@ -202,6 +213,7 @@ impl Tables {
     }
 
     pub fn bind_service(&mut self, key: ServiceKey, slot: u32) -> Result<()> {
+        self.let_through(key.address)?;
         self.services
             .insert(key, slot, 0)
             .map_err(named(map::SERVICES))
@@ -209,6 +221,29 @@ impl Tables {
 
     pub fn unbind_service(&mut self, key: &ServiceKey) -> Result<()> {
         remove(&mut self.services, key, map::SERVICES)
+    }
+
+    /// Has packets with this address looked at, from now on.
+    fn let_through(&mut self, address: Addr) -> Result<()> {
+        let (index, bit) = filter::place(address);
+        let error = named(map::FILTER);
+        let word = self.filter.get(&index, 0).map_err(error)?;
+        if word & bit != 0 {
+            return Ok(());
+        }
+        self.filter
+            .set(index, word | bit, 0)
+            .map_err(named(map::FILTER))
+    }
+
+    /// Has every packet looked at, from now on.
+    fn let_all_through(&mut self) -> Result<()> {
+        for index in 0..filter::WORDS {
+            self.filter
+                .set(index, u64::MAX, 0)
+                .map_err(named(map::FILTER))?;
+        }
+        Ok(())
     }
 
     /// The addresses that the programs know, with their roles.
@@ -219,6 +254,7 @@ impl Tables {
     }
 
     pub fn add_address(&mut self, key: AddressKey) -> Result<()> {
+        self.let_through(key.address)?;
         self.addresses
             .insert(key, 1, 0)
             .map_err(named(map::ADDRESSES))

@@ -25,6 +25,7 @@ static STREAM: Array<Stream> = Array::with_max_entries(1, 0);
 /// EtherType of IPv4, as a little-endian load reads it.
 const IPV4: u16 = 0x0800_u16.to_be();
 
+#[expect(clippy::needless_pass_by_value, reason = "the macro's form")]
 #[xdp(frags)]
 pub fn generate(context: XdpContext) -> u32 {
     write_next(&context).unwrap_or(XDP_ABORTED)
@@ -58,6 +59,7 @@ fn write_next(context: &XdpContext) -> Option<u32> {
 }
 
 /// Drops IPv4, and lets the stack have the rest: it answers ARP.
+#[expect(clippy::needless_pass_by_value, reason = "the macro's form")]
 #[xdp(frags)]
 pub fn sink(context: XdpContext) -> u32 {
     let start = context.data();

@@ -14,20 +14,21 @@ use lb_common::{
     verdict::DropReason,
 };
 
-use crate::{connection, family::Family, maps::NEXT_HOPS, packet::Packet, stage, stats};
+use crate::{
+    connection, family::Family, maps::NEXT_HOPS, packet::Packet, stage, stats, table::Entry,
+};
 
 /// Counts the packet on its entry and sends it on its way.
 #[inline(always)]
-pub fn run<F: Family>(packet: &Packet, flow: &Flow<F>, entry: *mut Connection) -> u32 {
+pub fn run<F: Family>(packet: &Packet, flow: &Flow<F>, entry: *mut Entry<F>) -> u32 {
     connection::see(entry, flow);
-    along(packet, flow, entry)
+    // SAFETY: map values stay readable while the program runs.
+    along(packet, flow, unsafe { &(*entry).connection })
 }
 
 /// Sends the packet on its connection's way.
 #[inline(always)]
-pub fn along<F: Family>(packet: &Packet, flow: &Flow<F>, entry: *mut Connection) -> u32 {
-    // SAFETY: map values stay readable while the program runs.
-    let connection = unsafe { &*entry };
+pub fn along<F: Family>(packet: &Packet, flow: &Flow<F>, connection: &Connection) -> u32 {
     if connection.method == ForwardingMethod::Local as u8 {
         return XDP_PASS;
     }

@@ -12,7 +12,7 @@ use lb_common::{
     parse::Flow,
 };
 
-use crate::{family::Family, follow, forward, packet::Packet, stage};
+use crate::{family::Family, follow, forward, packet::Packet, stage, table};
 
 /// The stage for what [`crate::route`] found to be an ICMP error. What leads
 /// to no connection may be about a tunnel.
@@ -28,7 +28,7 @@ pub fn run<F: Family>(packet: &Packet) -> u32 {
     let Some(key) = quoted.key(packet).map(|key| key.reversed()) else {
         return XDP_PASS;
     };
-    let Some(entry) = F::connections().get_ptr(key) else {
+    let Some(entry) = table::find_rarely::<F, { stage::PACKETS }>(&key) else {
         return stage::go(packet, F::TUNNEL_ERROR);
     };
     // SAFETY: the parser checked the bounds; the fields are byte-aligned.
@@ -38,7 +38,7 @@ pub fn run<F: Family>(packet: &Packet) -> u32 {
         return XDP_PASS;
     }
     // SAFETY: map values stay readable while the program runs.
-    let connection: &Connection = unsafe { &*entry };
+    let connection: &Connection = unsafe { &(*entry).connection };
     if connection.method == ForwardingMethod::Local as u8 {
         return XDP_PASS;
     }

@@ -55,15 +55,15 @@ pub fn to_client<F: family::Family>(
     datagram: &Datagram<F>,
     quoted: &Quoted<F>,
 ) -> u32 {
-    let way = match nat::way_to_client(packet, flow, connection) {
-        Ok(way) => way,
+    let hop = match nat::way_to_client(packet, flow, connection) {
+        Ok(hop) => hop,
         Err(verdict) => return verdict,
     };
     let ends = (&connection.new_source, &connection.new_destination);
     if translate(packet, connection, datagram, quoted, ends).is_none() {
         return stats::drop_packet(DropReason::Inconsistent);
     }
-    way.transmit(packet)
+    transmit::to_client(packet, hop)
 }
 
 /// Writes the outer addresses and, into the quotation, what its receiver sent:

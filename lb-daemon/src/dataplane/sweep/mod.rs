@@ -1,24 +1,27 @@
-//! The walk over the connection tables: a thread that reads an iterator
-//! program's findings, hands what is to end to the sweep programs, and reports
-//! which reals are still referred to. No call holds up packets: the iterator
-//! locks nothing, a run of a sweep program takes microseconds.
+//! The walk over the connection tables and the persistence templates: a thread
+//! that reads the tables as memory, and of the templates what an iterator program
+//! finds, hands what is to end to the sweep programs, and reports which reals are
+//! still referred to. No call holds up packets: nothing is locked, and a run of a
+//! sweep program takes microseconds.
 //!
-//! An entry of a preallocated table may be seen twice or not at all while
+//! An entry may be seen twice, not at all, or half as it was before, while
 //! packets change it; the sweep program decides on what it finds itself, and
 //! a real's slot is freed only after a whole walk without a sight of it.
 
+mod connections;
 mod due;
+mod ender;
 mod localities;
 mod period;
 mod recount;
-mod table;
+mod templates;
 mod walker;
 
 use std::{
     io,
     net::IpAddr,
     os::fd::{BorrowedFd, OwnedFd},
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -28,13 +31,14 @@ use aya::{
     maps::{MapData, RingBuf},
 };
 use lb_common::{
+    flow::{FlowKeyV4, FlowKeyV6},
     limits::SWEEP_BATCH,
     sweep::{Header, Repair, mode},
 };
 use nix::time::{ClockId, clock_gettime};
 use tokio::sync::oneshot;
 
-use super::{localities::Localities, syscall::test_run};
+use super::{connection_table::ConnectionTable, localities::Localities, syscall::test_run};
 use walker::Walker;
 
 /// What a whole walk found.
@@ -120,9 +124,16 @@ pub struct Sweeper {
     thread: Option<JoinHandle<()>>,
 }
 
-/// A table, the iterator over it, and the program that ends its entries.
+/// A connection table, and the program that ends its entries.
 #[derive(Debug)]
-pub struct Swept {
+pub struct SweptConnections<K> {
+    pub table: Arc<ConnectionTable<K>>,
+    pub program: OwnedFd,
+}
+
+/// The templates, the iterator over them, and the program that ends them.
+#[derive(Debug)]
+pub struct SweptTemplates {
     pub entries: OwnedFd,
     /// A link.
     pub iterator: OwnedFd,
@@ -131,9 +142,9 @@ pub struct Swept {
 
 /// What the walk reads and writes.
 pub struct Walked {
-    pub v4: Swept,
-    pub v6: Swept,
-    pub templates: Swept,
+    pub v4: SweptConnections<FlowKeyV4>,
+    pub v6: SweptConnections<FlowKeyV6>,
+    pub templates: SweptTemplates,
     /// `LIVE`, and `REAL_COUNTS` and `TABLE_STATES` with the program that
     /// corrects them.
     pub live: OwnedFd,
@@ -220,7 +231,7 @@ pub fn now_ns() -> u64 {
 mod tests {
     use lb_common::{
         addr::Be16,
-        flow::{Endpoint, FlowKey, FlowKeyV4, FlowKeyV6},
+        flow::{Endpoint, FlowKey},
     };
 
     use super::*;

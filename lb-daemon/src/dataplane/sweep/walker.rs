@@ -11,28 +11,33 @@ use std::{
 
 use aya::maps::{MapData, RingBuf};
 use lb_common::{
+    abi::Settings,
     addr::Addr,
     connection::{Connection, direction},
+    connection_state::ConnectionState,
     defence::{Defence, TableState},
     flow::{FlowKey, FlowKeyV4, FlowKeyV6},
     limits::{EXPIRIES_BYTES, SHORT_TIMEOUT_S},
-    persistence::{Template, TemplateKey},
+    persistence::TemplateKey,
     prefix,
     real::{Live, RealCounts},
     sweep::{Found, Pace, Repair, mode},
 };
 
 use super::{
-    Command, How, Report, SlotSet, Walked, Whose, input,
+    Command, How, Report, SlotSet, Walked, Whose,
+    connections::{Connections, Rules},
+    ender::thread_cpu,
+    input,
     localities::Forgetting,
     now_ns, period,
     recount::{self, Recount},
     repair,
-    table::{Table, thread_cpu},
+    templates::Templates,
 };
 use crate::dataplane::{
     mapped::Mapped,
-    syscall::{lookup_batch, test_run, update_batch},
+    syscall::{lookup, lookup_batch, test_run, update_batch},
 };
 
 /// Of so many walks one looks into tables that are said to be empty.
@@ -47,13 +52,15 @@ const CROWD_REST: Duration = Duration::from_secs(SHORT_TIMEOUT_S as u64);
 const CROWD_BYTES: usize = EXPIRIES_BYTES as usize / 8 * 7;
 
 pub(super) struct Walker {
-    v4: Table<FlowKeyV4, Connection>,
-    v6: Table<FlowKeyV6, Connection>,
-    templates: Table<TemplateKey, Template>,
+    v4: Connections<FlowKeyV4>,
+    v6: Connections<FlowKeyV6>,
+    templates: Templates,
     recount: Recount,
     forgetting: Forgetting,
+    /// Written by the walk over the templates.
     live: Mapped<Live>,
     real_counts: Mapped<RealCounts>,
+    settings: OwnedFd,
     table_states: OwnedFd,
     repair: OwnedFd,
     pace: OwnedFd,
@@ -73,10 +80,11 @@ pub(super) struct Walker {
 impl Walker {
     pub fn new(walked: Walked) -> io::Result<Self> {
         Ok(Self {
-            v4: Table::new(walked.v4),
-            v6: Table::new(walked.v6),
-            templates: Table::new(walked.templates),
+            v4: Connections::new(walked.v4),
+            v6: Connections::new(walked.v6),
+            templates: Templates::new(walked.templates),
             recount: Recount::new(walked.reals),
+            settings: walked.settings.try_clone()?,
             forgetting: Forgetting::new(walked.localities, walked.settings),
             live: Mapped::new(walked.live.as_fd(), walked.reals)?,
             real_counts: Mapped::new(walked.real_counts.as_fd(), walked.reals)?,
@@ -166,39 +174,42 @@ impl Walker {
     fn walk(&mut self, began: Instant) -> io::Result<Report> {
         let began_cpu = thread_cpu();
         self.period = self.period_by_now();
+        let now_ns = now_ns();
         let pace = Pace {
-            until_ns: now_ns() + period::ahead(self.period).as_nanos() as u64,
+            now_ns,
+            until_ns: now_ns + period::ahead(self.period).as_nanos() as u64,
             ..Pace::default()
         };
         update_batch(self.pace.as_fd(), 0, &[pace])?;
         let states = self.table_states()?;
+        let timeouts_s = self.timeouts_s()?;
+        let rules = |state: TableState| Rules {
+            pace,
+            timeouts_s,
+            drops_half_open: state.defences & Defence::DropEntry.bit() != 0,
+        };
         let before = self.real_counts.copy();
         self.live.clear();
-        // A look through an empty table costs as much as its buckets are many.
-        // The numbers may be wrong: now and then they are not believed.
+        // A look through the empty templates costs as much as their buckets are
+        // many. The numbers may be wrong: now and then they are not believed.
         self.walks = self.walks.wrapping_add(1);
         let is_thorough = self.walks % THOROUGH == 1;
-        if is_thorough || states[0].entries != 0 {
-            self.v4.walk()?;
-        }
-        let entries_v4 = references(&self.live.copy());
-        if is_thorough || states[1].entries != 0 {
-            self.v6.walk()?;
-        }
-        let entries = references(&self.live.copy());
         if is_thorough || before.iter().any(|counts| counts.persistent != 0) {
             self.templates.walk()?;
         }
-        let live = self.live.copy();
+        let mut live = self.live.copy();
+        let templates = references(&live);
+        let entries_v4 = self.v4.walk(&rules(states[0]), &mut live)?;
+        let entries_v6 = self.v6.walk(&rules(states[1]), &mut live)?;
         let after = self.real_counts.copy();
         let repairs = self.recount.differences(&before, &live, &after);
         repair(self.repair.as_fd(), &repairs)?;
-        self.correct_fill(states, [entries_v4, entries - entries_v4])?;
+        self.correct_fill(states, [entries_v4, entries_v6])?;
         let [entries_v4, entries_v6] = self.table_states()?.map(|state| state.count().into());
         let longest_calls = [
-            self.v4.take_longest_call(),
-            self.v6.take_longest_call(),
-            self.templates.take_longest_call(),
+            self.v4.ender.take_longest_call(),
+            self.v6.ender.take_longest_call(),
+            self.templates.ender.take_longest_call(),
         ];
         let mut referenced = SlotSet::default();
         for (slot, _) in (0..).zip(&live).filter(|(_, live)| live.references > 0) {
@@ -209,7 +220,7 @@ impl Walker {
         Ok(Report {
             entries_v4,
             entries_v6,
-            templates: references(&live) - entries,
+            templates,
             referenced,
             began: Some(began),
             period: self.rest(),
@@ -222,9 +233,9 @@ impl Walker {
     fn tick(&mut self) -> io::Result<()> {
         let now = Instant::now();
         self.collect(now);
-        self.v4.end_due(now)?;
-        self.v6.end_due(now)?;
-        self.templates.end_due(now)?;
+        self.v4.ender.end_due(now)?;
+        self.v6.ender.end_due(now)?;
+        self.templates.ender.end_due(now)?;
         let states = self.table_states()?;
         if states.iter().any(|state| state.defences != 0) {
             self.add_to_fill([0; 2])?;
@@ -242,15 +253,20 @@ impl Walker {
         {
             bytes += record.len() + RECORD_HEADER_BYTES;
             match record.len() {
-                Found::<FlowKeyV4>::BYTES => self.v4.expect(&record, now),
-                Found::<FlowKeyV6>::BYTES => self.v6.expect(&record, now),
-                Found::<TemplateKey>::BYTES => self.templates.expect(&record, now),
+                Found::<FlowKeyV4>::BYTES => self.v4.ender.expect(&record, now),
+                Found::<FlowKeyV6>::BYTES => self.v6.ender.expect(&record, now),
+                Found::<TemplateKey>::BYTES => self.templates.ender.expect(&record, now),
                 _ => {}
             }
         }
         if bytes >= CROWD_BYTES {
             self.crowded = Some(now);
         }
+    }
+
+    fn timeouts_s(&self) -> io::Result<[u32; ConnectionState::NUMBERS]> {
+        let settings: Option<Settings> = lookup(self.settings.as_fd(), &0u32)?;
+        Ok(settings.ok_or(io::ErrorKind::NotFound)?.timeouts_s)
     }
 
     fn table_states(&self) -> io::Result<[TableState; 2]> {
@@ -270,7 +286,8 @@ impl Walker {
     fn correct_fill(&self, before: [TableState; 2], found: [u64; 2]) -> io::Result<()> {
         let after = self.table_states()?.map(|state| state.entries);
         // A connection has two entries at most.
-        let ended = [self.v4.ended(), self.v6.ended()].map(|ended| ended.saturating_mul(2));
+        let ended =
+            [self.v4.ender.ended(), self.v6.ender.ended()].map(|ended| ended.saturating_mul(2));
         self.add_to_fill([0, 1].map(|family| {
             recount::fill_difference(
                 before[family].entries,
@@ -317,7 +334,7 @@ impl Walker {
         // After the connections: each of them leaves its template.
         if how == How::Flush {
             self.templates
-                .end_chosen(|_, template| reals.contains(template.real).then_some(mode::ALL))?;
+                .end_chosen(|template| reals.contains(template.real))?;
         }
         Ok(())
     }
