@@ -12,6 +12,10 @@ use crate::namespace::Namespace;
 use crate::process::{self, Process};
 use crate::wait;
 
+/// What tshark takes a datagram for whose client happened to get one of their ports:
+/// 47000, 44818. It is malformed then.
+const BY_CHANCE: [&str; 2] = ["hcrt", "enip"];
+
 /// tshark's preferences for checksums, which it does not verify unless told.
 const VERIFY: [&str; 5] = [
     "ip.check_checksum:TRUE",
@@ -94,6 +98,9 @@ impl Capture {
     fn ask(&self, arguments: &[&str]) -> Result<Vec<String>> {
         let mut command = process::command("tshark");
         command.arg("-n").arg("-r").arg(&self.file);
+        for protocol in BY_CHANCE {
+            command.args(["--disable-protocol", protocol]);
+        }
         for preference in VERIFY {
             command.args(["-o", preference]);
         }
