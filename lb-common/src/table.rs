@@ -3,7 +3,7 @@
 //!
 //! The kernel's own hash maps cost a flow among many two cache misses and two
 //! walks of the page tables that nothing overlaps: the bucket's, and the
-//! element's. Here the index is a quarter as large, one look at a bucket finds
+//! element's. Here the index is half as large, one look at a bucket finds
 //! the slot without a branch that could be guessed wrong, and entries that are
 //! in use lie close together (docs/decisions/0012-a-connection-table-of-our-own.md).
 //!

@@ -162,7 +162,7 @@ pub static REALS: Array<RealServer> = Array::pinned(64, 0);
 #[map]
 pub static REAL_COUNTS: Array<[RealCounts; SHELF]> = Array::pinned(4, BPF_F_MMAPABLE);
 
-/// Real slot → entries that a walk has met. The daemon reads and clears it as
+/// Real slot → templates that a walk has met. The daemon reads and clears it as
 /// memory.
 #[map]
 pub static LIVE: Array<Live> = Array::pinned(64, BPF_F_MMAPABLE);
