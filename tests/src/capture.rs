@@ -12,9 +12,10 @@ use crate::namespace::Namespace;
 use crate::process::{self, Process};
 use crate::wait;
 
-/// What tshark takes a datagram for whose client happened to get one of their ports:
-/// 47000, 44818. It is malformed then.
-const BY_CHANCE: [&str; 2] = ["hcrt", "enip"];
+/// What tshark takes payloads for and then calls some of them malformed: datagrams of
+/// a client who happened to get port 47000 or 44818, and the middle of a file of
+/// random octets.
+const BY_CHANCE: [&str; 3] = ["hcrt", "enip", "http"];
 
 /// tshark's preferences for checksums, which it does not verify unless told.
 const VERIFY: [&str; 5] = [
