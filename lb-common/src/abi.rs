@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Part of the pin path: `<pin_dir>/v<ABI_VERSION>`.
-pub const ABI_VERSION: u32 = 6;
+pub const ABI_VERSION: u32 = 7;
 
 /// Map names as they stand in the object file and under the pin path. The
 /// kernel keeps 15 characters.

@@ -7,8 +7,12 @@
 //! the slot without a branch that could be guessed wrong, and entries that are
 //! in use lie close together (docs/decisions/0012-a-connection-table-of-our-own.md).
 //!
+//! A few of the buckets are in front: each key is put there while there is room, so
+//! that the index of few connections is as small as they are, and stays in a CPU's
+//! own cache however many the table has room for.
+//!
 //! Who looks up takes no lock. Who inserts or removes a key holds the lock of the
-//! key's first bucket, so that a key has one entry at most; entries never
+//! key's bucket in front, so that a key has one entry at most; entries never
 //! move while they are in the table.
 
 use crate::{connection::Connection, flow::FlowKey};
@@ -21,9 +25,13 @@ pub const SLOTS: usize = 12;
 /// bucket than their first.
 pub const CONNECTIONS_PER_BUCKET: u32 = 8;
 
-/// Buckets that are looked through for a free slot: the first and others that
-/// follow from the key's hash.
-pub const CHOICES: u32 = 8;
+/// Buckets that are looked through for a free slot: one of the front ones, the
+/// key's home among the others, and more of these that follow from its hash.
+pub const CHOICES: u32 = 9;
+
+/// Buckets in front, at most: one megabyte, which the second-level cache of a CPU
+/// of today holds.
+pub const FRONT_BUCKETS: u32 = 1 << 14;
 
 /// Value of `INDEX_V4` and `INDEX_V6`, 64 bytes.
 #[repr(C, align(64))]
@@ -40,9 +48,10 @@ pub struct Bucket {
 
 /// [`Bucket::control`].
 pub mod control {
-    /// Somebody inserts or removes a key whose first bucket this is.
+    /// In front: somebody inserts or removes a key that is looked for here first.
+    /// Behind: somebody fills a slot.
     pub const LOCKED: u32 = 1 << 31;
-    /// The number of keys whose first bucket this is and that are in another.
+    /// The number of keys that were looked for here and are in a later choice.
     pub const ELSEWHERE: u32 = LOCKED - 1;
 }
 
@@ -62,10 +71,13 @@ pub struct Entry<K> {
 pub struct Shape {
     /// Random, so that nobody can choose addresses that share a bucket.
     pub seed: u64,
-    /// Buckets, a power of two, minus one.
+    /// Buckets in front, a power of two, minus one. They come first in the index.
+    pub front_mask: u32,
+    /// Buckets behind them, a power of two, minus one.
     pub mask: u32,
     /// Stacks of free places that CPUs take from, 1 to [`FREE_STACKS`].
     pub stacks: u32,
+    pub pad: u32,
 }
 
 impl Shape {
@@ -77,23 +89,46 @@ impl Shape {
             1..FREE_STACKS => cpus,
             _ => FREE_STACKS,
         };
+        let behind = buckets_behind(connections);
         Self {
             seed,
-            mask: buckets(connections) - 1,
+            front_mask: buckets_in_front(behind) - 1,
+            mask: behind - 1,
             stacks,
+            pad: 0,
         }
+    }
+
+    /// All buckets.
+    #[must_use]
+    pub const fn buckets(&self) -> u32 {
+        self.front_mask + 1 + self.mask + 1
     }
 }
 
 /// Buckets of a table for so many connections.
 #[must_use]
 pub const fn buckets(connections: u32) -> u32 {
+    let behind = buckets_behind(connections);
+    buckets_in_front(behind) + behind
+}
+
+const fn buckets_behind(connections: u32) -> u32 {
     let buckets = connections.div_ceil(CONNECTIONS_PER_BUCKET);
     // Beyond this there are more connections than memory.
     if buckets > 1 << 28 {
         1 << 28
     } else {
         buckets.next_power_of_two()
+    }
+}
+
+/// Few beside those behind, so that they cost little memory.
+const fn buckets_in_front(behind: u32) -> u32 {
+    match behind / 8 {
+        0 => 1,
+        eighth @ 1..FRONT_BUCKETS => eighth,
+        _ => FRONT_BUCKETS,
     }
 }
 
@@ -108,13 +143,31 @@ impl Hash {
         Self(key.hash(shape.seed))
     }
 
+    /// The bucket in front, the first choice.
+    #[inline(always)]
+    #[must_use]
+    pub const fn front(self, shape: &Shape) -> u32 {
+        (self.0 >> 32) as u32 & shape.front_mask
+    }
+
+    /// The first bucket behind, the second choice.
+    #[inline(always)]
+    #[must_use]
+    pub const fn home(self, shape: &Shape) -> u32 {
+        (shape.front_mask + 1).wrapping_add((self.0 >> 32) as u32 & shape.mask)
+    }
+
     /// The bucket of a choice, 0 being the first.
     #[inline(always)]
     #[must_use]
     pub const fn bucket(self, shape: &Shape, choice: u32) -> u32 {
+        if choice == 0 {
+            return self.front(shape);
+        }
         // An odd step meets as many buckets as there are choices.
         let step = (self.0 >> 8) as u32 | 1;
-        ((self.0 >> 32) as u32).wrapping_add(choice.wrapping_mul(step)) & shape.mask
+        let behind = ((self.0 >> 32) as u32).wrapping_add((choice - 1).wrapping_mul(step));
+        (shape.front_mask + 1).wrapping_add(behind & shape.mask)
     }
 
     /// 2 to 255: no tag is a free slot's but for the lowest bit, which
@@ -151,10 +204,10 @@ impl Tags {
         Slots(low >> 7 | high >> 6)
     }
 
-    /// Whether keys whose first bucket this is may be in others.
+    /// Whether keys that are looked for here may be in a later choice.
     #[inline(always)]
     #[must_use]
-    pub const fn is_first_of_others(self) -> bool {
+    pub const fn leads_on(self) -> bool {
         (self.high >> 32) as u32 & control::ELSEWHERE != 0
     }
 }
@@ -211,7 +264,8 @@ impl Slots {
 pub struct Search {
     /// Of the bucket, those that have the key's tag and are still to be looked at.
     pub slots: Slots,
-    /// Buckets that have been begun, 1 being the key's first, of so many.
+    /// Buckets that have been begun, of so many; 1: only the one in front. What is
+    /// found is in the last of them.
     pub begun: u32,
     pub buckets: u32,
     /// What was found: 1 and a place, or 0. Looking for room, 1: the bucket is
@@ -223,10 +277,10 @@ pub struct Search {
     pub slot: u32,
     /// Number of the stack that the place is taken from or given to.
     pub stack: u32,
-    /// Number of the key's first bucket, and the key's tag.
-    pub first: u32,
+    /// Numbers of the key's buckets in front and at home, and the key's tag.
+    pub front: u32,
+    pub home: u32,
     pub tag: u32,
-    pub pad: u32,
 }
 
 impl Search {
@@ -239,9 +293,9 @@ impl Search {
         bucket: 0,
         slot: 0,
         stack: 0,
-        first: 0,
+        front: 0,
+        home: 0,
         tag: 0,
-        pad: 0,
     };
 }
 
@@ -280,7 +334,7 @@ const _: () = {
     assert!(size_of::<Entry<FlowKeyV4>>() == 128);
     assert!(size_of::<Entry<FlowKeyV6>>() == 128);
     assert!(size_of::<Search>() == 48);
-    assert!(size_of::<Shape>() == 16);
+    assert!(size_of::<Shape>() == 24);
     assert!(size_of::<FreePlaces>() == 64);
 };
 

@@ -44,18 +44,53 @@ pub enum Refusal {
 pub fn find<F: Family>(key: &F::Key) -> Option<*mut Entry<F>> {
     let shape = TABLE.get(0)?;
     let hash = Hash::of(key, shape);
-    let bucket = F::index().get_ptr(hash.bucket(shape, 0))?;
-    let tags = tags(bucket);
-    let slots = tags.slots(hash.tag());
-    if !slots.is_empty() {
-        let entry = F::entries().get_ptr_mut(place(bucket, slots))?;
-        if is_of(entry, key) {
-            return Some(entry);
-        }
-    } else if !tags.is_first_of_others() {
-        return None;
+    match look_into::<F>(hash.front(shape), hash.tag(), key) {
+        Look::Found(entry) => return Some(entry),
+        Look::Absent => return None,
+        Look::Further => {}
+        Look::Unclear => return find_rarely::<F, PACKETS>(key),
     }
-    find_rarely::<F, PACKETS>(key)
+    match look_into::<F>(hash.home(shape), hash.tag(), key) {
+        Look::Found(entry) => Some(entry),
+        Look::Absent => None,
+        Look::Further | Look::Unclear => find_rarely::<F, PACKETS>(key),
+    }
+}
+
+/// What a bucket tells about a key, by its first slot with the key's tag.
+enum Look<F: Family> {
+    Found(*mut Entry<F>),
+    /// It is nowhere.
+    Absent,
+    /// It is not here.
+    Further,
+    /// It may be in another slot.
+    Unclear,
+}
+
+#[inline(always)]
+fn look_into<F: Family>(bucket: u32, tag: u8, key: &F::Key) -> Look<F> {
+    let Some(bucket) = F::index().get_ptr(bucket) else {
+        return Look::Absent;
+    };
+    let tags = tags(bucket);
+    let slots = tags.slots(tag);
+    if !slots.is_empty() {
+        let entry = F::entries().get_ptr_mut(place(bucket, slots));
+        if let Some(entry) = entry
+            && is_of(entry, key)
+        {
+            return Look::Found(entry);
+        }
+        if !slots.without_first().is_empty() {
+            return Look::Unclear;
+        }
+    }
+    if tags.leads_on() {
+        Look::Further
+    } else {
+        Look::Absent
+    }
 }
 
 /// As [`find`], with less code and more time, in the scratch of the programs `S`.
@@ -189,8 +224,8 @@ extern "C" fn look_further<F: Family, const S: u32>(_: u32, _: *mut c_void) -> i
             return 1;
         };
         let tags = tags(bucket);
-        if search.begun == 0 && !tags.is_first_of_others() {
-            search.buckets = 1;
+        if search.begun <= 1 && !tags.leads_on() {
+            search.buckets = search.begun + 1;
         }
         search.slots = tags.slots(hash.tag());
         search.bucket = number;
@@ -231,7 +266,7 @@ fn unlock(bucket: *mut Bucket) {
     unsafe { add_u32(&raw mut (*bucket).control, control::LOCKED) };
 }
 
-/// Takes the lock of the key's first bucket.
+/// Takes the lock of the key's bucket in front.
 ///
 /// # Safety
 /// `search` is [`state`]'s.
@@ -239,7 +274,7 @@ fn unlock(bucket: *mut Bucket) {
 unsafe fn lock<F: Family, const S: u32>(search: *mut Search) -> bool {
     // SAFETY: the caller's; the callback has the form that the helper asks for.
     unsafe {
-        let Some(bucket) = F::index().get_ptr_mut((*search).first) else {
+        let Some(bucket) = F::index().get_ptr_mut((*search).front) else {
             return false;
         };
         if try_lock(bucket) {
@@ -259,7 +294,7 @@ extern "C" fn lock_again<F: Family, const S: u32>(_: u32, _: *mut c_void) -> i64
     };
     // SAFETY: this CPU's own.
     let search = unsafe { &mut *search };
-    if let Some(bucket) = F::index().get_ptr_mut(search.first)
+    if let Some(bucket) = F::index().get_ptr_mut(search.front)
         && try_lock(bucket)
     {
         search.is_found = 1;
@@ -268,11 +303,11 @@ extern "C" fn lock_again<F: Family, const S: u32>(_: u32, _: *mut c_void) -> i64
     0
 }
 
-/// Gives the lock of the key's first bucket back.
+/// Gives the lock of the key's bucket in front back.
 #[inline(always)]
-unsafe fn unlock_first<F: Family>(search: *mut Search) {
+unsafe fn unlock_front<F: Family>(search: *mut Search) {
     // SAFETY: the caller's.
-    if let Some(first) = F::index().get_ptr_mut(unsafe { (*search).first }) {
+    if let Some(first) = F::index().get_ptr_mut(unsafe { (*search).front }) {
         unlock(first);
     }
 }
@@ -283,7 +318,8 @@ unsafe fn set_hash<K: FlowKey>(key: &K, shape: &Shape, search: *mut Search) {
     let hash = Hash::of(key, shape);
     // SAFETY: the caller's.
     unsafe {
-        (*search).first = hash.bucket(shape, 0);
+        (*search).front = hash.front(shape);
+        (*search).home = hash.home(shape);
         (*search).tag = u32::from(hash.tag());
     }
 }
@@ -303,13 +339,13 @@ extern "C" fn insert_apart<F: Family, const S: u32>(_: u32, insertion: *mut Inse
         set_hash(key, shape, search);
         if lock::<F, S>(search) {
             (*insertion).outcome = insert_locked::<F, S>((*insertion).connection, key, search);
-            unlock_first::<F>(search);
+            unlock_front::<F>(search);
         }
     }
     0
 }
 
-/// With the lock of the key's first bucket.
+/// With the lock of the key's bucket in front.
 ///
 /// # Safety
 /// `search` is [`state`]'s, `connection` this CPU's own.
@@ -321,19 +357,20 @@ unsafe fn insert_locked<F: Family, const S: u32>(
 ) -> u32 {
     // SAFETY: the caller's; the callback has the form that the helper asks for.
     unsafe {
-        let Some(bucket) = F::index().get_ptr((*search).first) else {
+        let Some(bucket) = F::index().get_ptr((*search).front) else {
             return FULL;
         };
         let tags = tags(bucket);
-        if !tags.slots((*search).tag as u8).is_empty() || tags.is_first_of_others() {
+        if !is_absent::<F>(tags, search) {
             look_through::<F, S>();
             if (*search).is_found != 0 {
                 return EXISTS;
             }
         }
         let free = tags.slots(0);
-        (*search).bucket = (*search).first;
+        (*search).bucket = (*search).front;
         (*search).slot = free.first();
+        (*search).begun = 1;
         if free.is_empty() {
             bpf_loop(CHOICES - 1, find_room::<F, S> as *mut c_void, null_mut(), 0);
             if (*search).is_found == 0 {
@@ -351,7 +388,29 @@ unsafe fn insert_locked<F: Family, const S: u32>(
     }
 }
 
-/// Looks for room in another bucket than the first; 1 ends the loop. One that is
+/// Whether tags alone tell that there is no such key; those of the bucket in front
+/// are given.
+///
+/// # Safety
+/// `search` is [`state`]'s.
+#[inline(always)]
+unsafe fn is_absent<F: Family>(front: Tags, search: *const Search) -> bool {
+    // SAFETY: the caller's.
+    let (home, tag) = unsafe { ((*search).home, (*search).tag as u8) };
+    if !front.slots(tag).is_empty() {
+        return false;
+    }
+    if !front.leads_on() {
+        return true;
+    }
+    let Some(home) = F::index().get_ptr(home) else {
+        return false;
+    };
+    let home = tags(home);
+    home.slots(tag).is_empty() && !home.leads_on()
+}
+
+/// Looks for room in another bucket than the one in front; 1 ends the loop. One that is
 /// locked is passed over: who has it may wait for another of ours.
 extern "C" fn find_room<F: Family, const S: u32>(turn: u32, _: *mut c_void) -> i64 {
     let (Some(shape), Some((key, search))) = (TABLE.get(0), state::<F, S>()) else {
@@ -362,7 +421,6 @@ extern "C" fn find_room<F: Family, const S: u32>(turn: u32, _: *mut c_void) -> i
     let Some(bucket) = F::index().get_ptr_mut(number) else {
         return 1;
     };
-    // In a small table it may be the first again, which is locked.
     if !try_lock(bucket) {
         return 0;
     }
@@ -375,6 +433,7 @@ extern "C" fn find_room<F: Family, const S: u32>(turn: u32, _: *mut c_void) -> i
     let search = unsafe { &mut *search };
     search.bucket = number;
     search.slot = free.first();
+    search.begun = turn + 2;
     search.is_found = 1;
     1
 }
@@ -407,11 +466,7 @@ unsafe fn put<F: Family, const S: u32>(
         copy_nonoverlapping(connection, &raw mut (*entry).connection, 1);
         (*connection).state = state;
         (&raw mut (*entry).connection.state).write_volatile(state);
-        if (*search).is_found != 0
-            && let Some(first) = F::index().get_ptr_mut((*search).first)
-        {
-            add_u32(&raw mut (*first).control, 1);
-        }
+        count_leading_on::<F>(search, 1);
         let slot = (*search).slot as usize & 15;
         bucket
             .cast::<u32>()
@@ -420,6 +475,27 @@ unsafe fn put<F: Family, const S: u32>(
         add_tag(bucket, slot, u64::from((*search).tag));
     }
     DONE
+}
+
+/// Counts a key where it is looked for before the bucket that it is in.
+///
+/// # Safety
+/// `search` is [`state`]'s.
+#[inline(always)]
+unsafe fn count_leading_on<F: Family>(search: *const Search, change: u32) {
+    // SAFETY: the caller's; within map values, aligned.
+    unsafe {
+        if (*search).begun > 1
+            && let Some(front) = F::index().get_ptr_mut((*search).front)
+        {
+            add_u32(&raw mut (*front).control, change);
+        }
+        if (*search).begun > 2
+            && let Some(home) = F::index().get_ptr_mut((*search).home)
+        {
+            add_u32(&raw mut (*home).control, change);
+        }
+    }
 }
 
 /// Adds to the octet of a slot. With the result used it is a barrier, also where
@@ -447,13 +523,13 @@ extern "C" fn remove_apart<F: Family, const S: u32>(_: u32, outcome: *mut u32) -
         if lock::<F, S>(search) {
             look_through::<F, S>();
             *outcome = take_out::<F, S>(search);
-            unlock_first::<F>(search);
+            unlock_front::<F>(search);
         }
     }
     0
 }
 
-/// With the lock of the key's first bucket. Another bucket need not be locked: a
+/// With the lock of the key's bucket in front. Another bucket need not be locked: a
 /// slot in use is nobody's to fill.
 ///
 /// # Safety
@@ -474,11 +550,7 @@ unsafe fn take_out<F: Family, const S: u32>(search: *mut Search) -> u32 {
         (&raw mut (*entry).connection.state).write_volatile(mark::FREE);
         let tag = u64::from((*search).tag).wrapping_neg();
         add_tag(bucket, (*search).slot as usize & 15, tag);
-        if (*search).begun != 1
-            && let Some(first) = F::index().get_ptr_mut((*search).first)
-        {
-            add_u32(&raw mut (*first).control, 1u32.wrapping_neg());
-        }
+        count_leading_on::<F>(search, 1u32.wrapping_neg());
         free::give::<F, S>(search);
     }
     DONE

@@ -152,6 +152,14 @@ impl Case {
         matches!(self.path, Path::New(_))
     }
 
+    /// Entries of the connection table for each flow.
+    pub(crate) const fn entries(&self) -> u32 {
+        match self.method {
+            Method::Nat => 2,
+            Method::Dr | Method::Tun | Method::Gue | Method::Gre => 1,
+        }
+    }
+
     pub(crate) const fn flows(&self) -> &'static [u32] {
         if self.is_of_new() { &NEW_FLOWS } else { &FLOWS }
     }

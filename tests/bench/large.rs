@@ -11,8 +11,7 @@ use crate::{
     report::{Line, Report, grouped},
 };
 
-/// Entries of each table, twice as many as flows: as with a million.
-const CONNECTIONS: u32 = 1 << 24;
+/// They fill the tables, as the fewer do theirs.
 const FLOWS: u32 = 1 << 23;
 /// What they are compared with.
 const FEWER: u32 = 1 << 20;
@@ -34,15 +33,16 @@ fn cases() -> [Case; 4] {
     ]
 }
 
-/// The figures that there are not yet of the fewer connections, in tables of the usual
-/// size.
+/// The figures that there are not yet of the fewer connections, of cases with so many
+/// entries a flow.
 pub(crate) fn measure_fewer(
     bench: &mut Bench,
+    entries: u32,
     report: &mut Report,
     options: &Options,
 ) -> Result<()> {
     for case in cases() {
-        if report.find(&case.name(), FEWER).is_none() {
+        if case.entries() == entries && report.find(&case.name(), FEWER).is_none() {
             report.push(measure::case(bench, &case, FEWER, options)?);
         }
     }
@@ -51,9 +51,13 @@ pub(crate) fn measure_fewer(
 
 /// Those of the many, with tables of their own.
 pub(crate) fn measure(report: &mut Report, options: &Options) -> Result<()> {
-    let mut bench = Bench::open(CONNECTIONS)?;
-    for case in cases() {
-        report.push(measure::case(&mut bench, &case, FLOWS, options)?);
+    for entries in [1, 2] {
+        let mut bench = Bench::open(FLOWS * entries)?;
+        for case in cases() {
+            if case.entries() == entries {
+                report.push(measure::case(&mut bench, &case, FLOWS, options)?);
+            }
+        }
     }
     Ok(())
 }

@@ -52,7 +52,7 @@ impl<K: FlowKey + Pod> ConnectionTable<K> {
     pub(super) fn new(maps: Maps, shape: Shape, connections: u32) -> io::Result<Self> {
         Ok(Self {
             entries: Mapped::new(maps.entries.as_fd(), connections)?,
-            index: Mapped::new(maps.index.as_fd(), shape.mask + 1)?,
+            index: Mapped::new(maps.index.as_fd(), shape.buckets())?,
             free: Mapped::new(maps.free.as_fd(), FREE_STACKS)?,
             states: maps.states,
             family: maps.family,
@@ -127,10 +127,7 @@ impl<K: FlowKey + Pod> ConnectionTable<K> {
             bucket.places[slot] = place;
             bucket.tags[slot / 4] |= u32::from(hash.tag()) << (slot % 4 * 8);
         });
-        if choice != 0 {
-            let first = hash.bucket(&self.shape, 0);
-            self.change(first, |bucket| bucket.control += 1);
-        }
+        self.count_leading_on(hash, choice, |count| *count += 1);
         self.set_state(TableState {
             entries: state.entries.wrapping_add(1),
             ever_used: place + 1,
@@ -162,10 +159,8 @@ impl<K: FlowKey + Pod> ConnectionTable<K> {
         self.change(number, |bucket| {
             bucket.tags[slot / 4] &= !(0xff << (slot % 4 * 8));
         });
-        if choice != 0 {
-            let first = Hash::of(key, &self.shape).bucket(&self.shape, 0);
-            self.change(first, |bucket| bucket.control -= 1);
-        }
+        let hash = Hash::of(key, &self.shape);
+        self.count_leading_on(hash, choice, |count| *count -= 1);
         let state = self.state()?;
         self.set_state(TableState {
             entries: state.entries.wrapping_sub(1),
@@ -204,7 +199,7 @@ impl<K: FlowKey + Pod> ConnectionTable<K> {
         let places = self.entries.len().min(state.ever_used as usize);
         let mut uses = vec![(0u32, 0u32); places];
         let (mut elsewhere, mut slots) = (0i64, 0u64);
-        for number in 0..=self.shape.mask {
+        for number in 0..self.shape.buckets() {
             let bucket = self.index.get(number).unwrap_or_default();
             if bucket.control & control::LOCKED != 0 {
                 faults.push(format!("bucket {number} is locked"));
@@ -225,13 +220,15 @@ impl<K: FlowKey + Pod> ConnectionTable<K> {
                     continue;
                 };
                 match self.look_up(&key) {
-                    Some((choice, at, _, _)) if at == number => elsewhere -= i64::from(choice != 0),
+                    Some((choice, at, _, _)) if at == number => {
+                        elsewhere -= i64::from(choice.min(2))
+                    }
                     _ => faults.push(format!("what bucket {number} has is not found")),
                 }
             }
         }
         if elsewhere != 0 {
-            faults.push(format!("{elsewhere} more are said to be in other buckets"));
+            faults.push(format!("{elsewhere} more are said to be in later buckets"));
         }
         for number in 0..FREE_STACKS {
             let mut link = self.free.get(number).unwrap_or_default().top as u32;
@@ -290,11 +287,20 @@ impl<K: FlowKey + Pod> ConnectionTable<K> {
                 }
                 slots = slots.without_first();
             }
-            if choice == 0 && !tags.is_first_of_others() {
+            if choice <= 1 && !tags.leads_on() {
                 return None;
             }
         }
         None
+    }
+
+    /// Changes the counts of where a key is looked for before the bucket that it is
+    /// in.
+    fn count_leading_on(&mut self, hash: Hash, choice: u32, change: impl Fn(&mut u32)) {
+        for before in 0..choice.min(2) {
+            let number = hash.bucket(&self.shape, before);
+            self.change(number, |bucket| change(&mut bucket.control));
+        }
     }
 
     fn change(&mut self, number: u32, change: impl FnOnce(&mut Bucket)) {

@@ -430,7 +430,7 @@ fn shape(ebpf: &mut Ebpf, sizes: &Sizes, adopted: bool) -> Result<Shape, DataPla
     if adopted {
         let shape = map.get(&0, 0).map_err(error)?;
         // What a first start was killed before it wrote: no packet has come in.
-        if shape.seed != 0 && shape.mask + 1 == table::buckets(sizes.connections) {
+        if shape.seed != 0 && shape.buckets() == table::buckets(sizes.connections) {
             return Ok(shape);
         }
     }
