@@ -8,10 +8,10 @@ use crate::{
     fixture::Bench,
     measure,
     options::Options,
-    report::{Line, Report, grouped},
+    report::{Line, grouped},
 };
 
-/// They fill the tables, as the fewer do theirs.
+/// They fill the tables.
 const FLOWS: u32 = 1 << 23;
 /// What they are compared with.
 const FEWER: u32 = 1 << 20;
@@ -33,48 +33,47 @@ fn cases() -> [Case; 4] {
     ]
 }
 
-/// The figures that there are not yet of the fewer connections, of cases with so many
-/// entries a flow.
-pub(crate) fn measure_fewer(
-    bench: &mut Bench,
-    entries: u32,
-    report: &mut Report,
-    options: &Options,
-) -> Result<()> {
-    for case in cases() {
-        if case.entries() == entries && report.find(&case.name(), FEWER).is_none() {
-            report.push(measure::case(bench, &case, FEWER, options)?);
-        }
-    }
-    Ok(())
+/// The many and the fewer of a case, in one table.
+pub(crate) struct Growth {
+    fewer: Line,
+    pub(crate) many: Line,
 }
 
-/// Those of the many, with tables of their own.
-pub(crate) fn measure(report: &mut Report, options: &Options) -> Result<()> {
+/// In tables with room for the many: nothing else differs.
+pub(crate) fn measure(options: &Options) -> Result<Vec<Growth>> {
+    let mut all = Vec::new();
     for entries in [1, 2] {
         let mut bench = Bench::open(FLOWS * entries)?;
         for case in cases() {
             if case.entries() == entries {
-                report.push(measure::case(&mut bench, &case, FLOWS, options)?);
+                let mut one = |flows| {
+                    let line = measure::case(&mut bench, &case, flows, options)?;
+                    line.announce();
+                    Ok::<_, anyhow::Error>(line)
+                };
+                all.push(Growth {
+                    fewer: one(FEWER)?,
+                    many: one(FLOWS)?,
+                });
             }
         }
     }
-    Ok(())
+    Ok(all)
 }
 
-/// How the many compare with the fewer.
-pub(crate) fn print(report: &Report) {
+pub(crate) fn print(all: &[Growth]) {
     let (many, fewer) = (grouped(FLOWS), grouped(FEWER));
-    println!("\nns net with {many} connections, ratio to {fewer} (target: at most {TARGET})\n");
+    println!(
+        "\nns net with {many} connections, ratio to {fewer} in the same table (target: at most {TARGET})\n"
+    );
     println!("| case | {fewer} | {many} | ratio |");
     println!("| --- | --- | --- | --- |");
-    for case in cases() {
-        let name = case.name();
-        let net = |flows| report.find(&name, flows).map_or(f64::NAN, Line::net);
-        let (fewer, many) = (net(FEWER), net(FLOWS));
+    for Growth { fewer, many } in all {
+        let (few, net) = (fewer.net(), many.net());
         println!(
-            "| `{name}` | {fewer:.0} | {many:.0} | {:.2} |",
-            many / fewer
+            "| `{}` | {few:.0} | {net:.0} | {:.2} |",
+            many.case,
+            net / few
         );
     }
 }

@@ -86,12 +86,14 @@ fn measure_packets(options: &Options) -> Result<()> {
     let instructions = bench.verified_instructions();
     drop(bench);
     measure_cases(&mut Bench::open(2 * CONNECTIONS)?, 2, &mut report, options)?;
-    if options.wants("large") {
-        large::measure(&mut report, options)?;
-    }
+    let growth = if options.wants("large") {
+        large::measure(options)?
+    } else {
+        Vec::new()
+    };
     report.print();
-    if options.wants("large") {
-        large::print(&report);
+    if !growth.is_empty() {
+        large::print(&growth);
     }
     if !by_scheduler.is_empty() {
         schedulers::print(&by_scheduler);
@@ -104,6 +106,7 @@ fn measure_packets(options: &Options) -> Result<()> {
         plot::write(&report, path)?;
     }
     report.extend(by_scheduler);
+    report.extend(growth.into_iter().map(|growth| growth.many).collect());
     if let Some(path) = &options.json {
         report.write_json(path)?;
     }
@@ -123,9 +126,6 @@ fn measure_cases(
                 report.push(measure::case(bench, &case, *flows, options)?);
             }
         }
-    }
-    if options.wants("large") {
-        large::measure_fewer(bench, entries, report, options)?;
     }
     Ok(())
 }

@@ -109,11 +109,6 @@ impl Report {
         &self.references
     }
 
-    pub(crate) fn find(&self, case: &str, flows: u32) -> Option<&Line> {
-        let mut lines = self.lines.iter();
-        lines.find(|line| line.case == case && line.flows == flows)
-    }
-
     fn ratio(&self, line: &Line) -> f64 {
         line.net() / self.references.first().map_or(f64::NAN, Line::net)
     }

@@ -137,6 +137,52 @@ fn keys_are_spread() {
     });
 }
 
+/// However many a table has room for, the index of few connections is small.
+#[test]
+fn few_keys_stay_in_front() {
+    const CONNECTIONS: u32 = 1 << 16;
+    for room in [1 << 20, 1 << 23] {
+        let shape = Shape::new(0x1234_5678_9abc_def1, room, 2);
+        let mut used = vec![0; shape.front_mask as usize + 1];
+        let behind = (0..CONNECTIONS)
+            .filter(|n| {
+                let slots = &mut used[Hash::of(&v4(*n, 40_000), &shape).front(&shape) as usize];
+                *slots += 1;
+                *slots > SLOTS
+            })
+            .count();
+        assert!(
+            behind < 64,
+            "{behind} of {CONNECTIONS} in a table for {room}"
+        );
+    }
+}
+
+/// The choices of a key: one bucket in front, and different ones behind.
+#[test]
+fn choices_are_apart() {
+    for room in [1, 64, 1 << 16] {
+        let shape = Shape::new(99, room, 2);
+        let all = shape.buckets();
+        assert_eq!(all, buckets(room));
+        for n in 0..1000 {
+            let hash = Hash::of(&v4(n, 9), &shape);
+            assert_eq!(hash.bucket(&shape, 0), hash.front(&shape));
+            assert_eq!(hash.bucket(&shape, 1), hash.home(&shape));
+            assert!(hash.front(&shape) <= shape.front_mask);
+            let behind: HashSet<_> = (1..CHOICES)
+                .map(|choice| hash.bucket(&shape, choice))
+                .collect();
+            assert!(
+                behind
+                    .iter()
+                    .all(|bucket| (shape.front_mask + 1..all).contains(bucket))
+            );
+            assert_eq!(behind.len() as u32, (CHOICES - 1).min(shape.mask + 1));
+        }
+    }
+}
+
 /// Two seeds have nothing to do with each other.
 #[test]
 fn another_seed_is_another_hash() {
