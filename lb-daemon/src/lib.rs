@@ -8,10 +8,13 @@
 //! ```
 
 pub mod api;
+pub mod args;
 pub mod config;
 pub mod connections;
 pub mod dataplane;
 pub mod decap;
+pub mod import;
+pub mod ipvsadm;
 pub mod lbctl;
 pub mod net;
 pub mod reconcile;

@@ -8,8 +8,12 @@ use std::{
     process::Command,
 };
 
-use lb_daemon::config::{file, model::ForwardingMethod};
-use schema::{Default, Key, Keys};
+use lb_daemon::config::{
+    file,
+    health::{Check, Probe, ProbeType},
+    model::{ForwardingMethod, Health},
+};
+use schema::{Key, Section};
 
 /// The daemon's own list of keys.
 #[path = "../src/config/file/schema.rs"]
@@ -83,60 +87,94 @@ fn the_values_shown_are_the_defaults() {
     assert_eq!(shown.options, minimal.options);
     assert_eq!(shown.defence, minimal.defence);
     assert_eq!(shown.marks, minimal.marks);
+    assert_eq!(
+        (shown.metrics, shown.alerts),
+        (minimal.metrics, minimal.alerts)
+    );
+    assert_eq!(*shown.services[0].health, Health::default());
+    assert_eq!(shown.services[0].reals[0].health, None);
+}
+
+/// The checks stand there commented out, as no check is the default: each type
+/// takes the values that are shown for its keys, and those that are no examples
+/// are the defaults.
+#[test]
+fn the_values_shown_of_checks_are_right() {
+    let text = read("lbd.toml");
+    let shown: Vec<_> = lines(&text)
+        .filter(|line| line.section == "service.health")
+        .filter_map(|line| Some((line.key?, line.text.trim_start_matches('#'))))
+        .filter(|(key, _)| *key != "type")
+        .collect();
+    assert!(shown.len() > 25, "{shown:?}");
+    let check = |of_type: ProbeType, is_shown: &dyn Fn(&str, &str) -> bool| {
+        let lines: Vec<_> = shown
+            .iter()
+            .filter(|(key, line)| of_type.has_key(key) && is_shown(key, line))
+            .map(|(_, line)| *line)
+            .collect();
+        let text = format!(
+            "[director]\ninterfaces = ['eth0']\n[[service]]\nprotocol = 'tcp'\naddress = '192.0.2.10'\n\
+             port = 80\n[service.health]\ntype = '{}'\n{}\n",
+            of_type.name(),
+            lines.join("\n")
+        );
+        let config = file::parse(&text, of_type.name()).unwrap_or_else(|error| panic!("{error}"));
+        config.services[0].health.checks[0].clone()
+    };
+    for of_type in ProbeType::ALL {
+        // One of two that contradict each other.
+        check(of_type, &|key, _| key != "expect_regex");
+    }
+    let defaults = |of_type| check(of_type, &|_, line| !line.contains("# example"));
+    assert_eq!(defaults(ProbeType::Tcp), Check::new(Probe::Tcp));
+    let https = Probe::Https(Default::default(), Default::default());
+    assert_eq!(defaults(ProbeType::Https), Check::new(https));
 }
 
 #[test]
-fn the_defaults_of_what_comes_later_are_right() {
-    let later: BTreeSet<_> = sections()
-        .iter()
-        .flat_map(|(section, keys)| keys.iter().map(move |(name, key)| (*section, *name, key)))
-        .filter(|(.., key)| matches!(key, Key::Later(default) if !matches!(default, Default::Absent(_))))
-        .map(|(section, name, _)| (section.to_owned(), name.to_owned()))
-        .collect();
-    let mut uncommented = 0;
-    let text: String = lines(&read("lbd.toml"))
-        .map(|line| {
-            let is_later = line
-                .key
-                .is_some_and(|key| later.contains(&(line.section.clone(), key.to_owned())));
-            uncommented += usize::from(is_later);
-            let text = if is_later {
-                line.text.trim_start_matches('#')
-            } else {
-                line.text
-            };
-            format!("{text}\n")
-        })
-        .collect();
-    assert_eq!(
-        uncommented,
-        later.len(),
-        "each stands there once, commented out"
-    );
-    file::parse(&text, "lbd.toml, defaults written out").unwrap_or_else(|error| panic!("{error}"));
+fn what_is_not_acted_on_is_marked() {
+    let text = read("lbd.toml");
+    let marked = |section: &str, key: &str| {
+        let position =
+            lines(&text).position(|line| line.section == section && line.key == Some(key));
+        let position = position.unwrap_or_else(|| panic!("{section}.{key} is not there"));
+        let before: Vec<_> = text.lines().take(position + 1).collect();
+        // The comment above, over keys that share it.
+        let comment = before
+            .iter()
+            .rev()
+            .take_while(|line| !line.is_empty() && !line.starts_with('['));
+        let comment: Vec<_> = comment.copied().collect();
+        let comment: String = comment.into_iter().rev().collect::<Vec<_>>().join(" ");
+        comment
+            .replace("# ", "")
+            .to_lowercase()
+            .contains("not acted on yet")
+    };
+    for section in sections() {
+        let accepted = section.keys.iter().filter(|(_, key)| *key == Key::Accepted);
+        for (name, _) in accepted.filter(|_| !section.path.contains("health")) {
+            let is_inline = ["service.sorry_server", "service.quorum"].contains(&section.path);
+            let is_table = *name == "health";
+            assert!(
+                is_inline || is_table || marked(section.path, name),
+                "{}.{name}",
+                section.path
+            );
+        }
+    }
 }
 
 #[test]
 fn every_key_is_explained_and_none_is_made_up() {
     let mut expected = BTreeSet::new();
-    for (section, keys) in sections() {
-        for (name, key) in keys {
-            // Once is enough: a real's checks are a service's.
-            if (section, *name) == ("service.real", "health") {
-                continue;
-            }
-            let path = join(section, name);
-            let inner: Vec<&str> = match key {
-                Key::Later(Default::Absent(keys)) => keys.to_vec(),
-                Key::Later(Default::Table(entries)) => {
-                    entries.iter().map(|(name, _)| *name).collect()
-                }
-                _ => Vec::new(),
-            };
-            expected.extend(inner.into_iter().map(|name| join(&path, name)));
-            expected.insert(path);
-        }
+    for section in sections() {
+        let names = section.keys.iter().map(|(name, _)| name);
+        expected.extend(names.map(|name| join(section.path, name)));
     }
+    // Once is enough: a real's checks are a service's.
+    expected.remove("service.real.health");
     let text = read("lbd.toml");
     let mut shown = BTreeSet::new();
     for line in lines(&text) {
@@ -202,23 +240,26 @@ fn systemd_version() -> Option<u32> {
         .ok()
 }
 
-fn sections() -> [(&'static str, Keys); 15] {
+fn sections() -> [Section; 18] {
     [
-        ("", schema::ROOT),
-        ("director", schema::DIRECTOR),
-        ("capacity", schema::CAPACITY),
-        ("timeouts", schema::TIMEOUTS),
-        ("options", schema::OPTIONS),
-        ("defence", schema::DEFENCE),
-        ("defence.rate_limit", schema::SOURCE_LIMIT),
-        ("firewall_mark", schema::FIREWALL_MARK),
-        ("metrics", schema::METRICS),
-        ("alerts", schema::ALERTS),
-        ("service", schema::SERVICE),
-        ("service.persistence", schema::PERSISTENCE),
-        ("service.rate_limit", schema::RATE_LIMIT),
-        ("service.real", schema::REAL),
-        ("service.real.tunnel", schema::TUNNEL),
+        schema::ROOT,
+        schema::DIRECTOR,
+        schema::CAPACITY,
+        schema::TIMEOUTS,
+        schema::OPTIONS,
+        schema::DEFENCE,
+        schema::SOURCE_LIMIT,
+        schema::FIREWALL_MARK,
+        schema::METRICS,
+        schema::ALERTS,
+        schema::SERVICE,
+        schema::SORRY_SERVER,
+        schema::QUORUM,
+        schema::HEALTH,
+        schema::PERSISTENCE,
+        schema::RATE_LIMIT,
+        schema::REAL,
+        schema::TUNNEL,
     ]
 }
 

@@ -181,11 +181,7 @@ fn listed_and_flushed(method: Method) {
             1,
             "no service wab; did you mean web?",
         ),
-        (
-            "connections flush web 10.0.2.13",
-            1,
-            "has no real 10.0.2.13:80",
-        ),
+        ("connections flush web 10.0.2.13", 1, "no real 10.0.2.13:80"),
         (
             "connections list --real 10.9.9.9",
             1,

@@ -17,6 +17,7 @@ const TIMEOUTS: &str = "[timeouts]\n\
     tcp_close = \"1s\"\n\
     tcp_close_wait = \"1s\"\n\
     tcp_last_ack = \"1s\"\n\n";
+const METRICS: &str = "[metrics]\nlisten = \"127.0.0.1:9106\"\n\n";
 const SWEPT: Duration = Duration::from_secs(1 + 5 + 2);
 
 /// A count that is off by one after a state change shows as an active connection
@@ -29,7 +30,7 @@ fn counts(method: Method) {
     let network = &site.network;
     let config = site
         .config("rr", &[1, 1])
-        .replace("[capacity]", &format!("{TIMEOUTS}[capacity]"));
+        .replace("[capacity]", &format!("{TIMEOUTS}{METRICS}[capacity]"));
     let daemon = site.start_with(&config);
     assert_eq!(counts_of(&real(&daemon, 1)), (0, 0, 0));
 
@@ -60,14 +61,39 @@ fn counts(method: Method) {
     let out_packets = number(&service["stats"]["out_packets"]);
     assert_eq!(out_packets > 0, method == Method::Nat, "{service}");
 
+    let url = "http://127.0.0.1:9106/metrics";
+    let metrics = network.director.run("curl", &["-sSf", url]).unwrap();
+    let backend = |index: usize| {
+        let name = service["reals"][index]["real"].as_str().unwrap();
+        let (address, port) = name.rsplit_once(':').unwrap();
+        format!(
+            "{{local_address=\"192.0.2.10\",local_mark=\"\",local_port=\"80\",proto=\"TCP\",\
+             remote_address=\"{address}\",remote_port=\"{port}\"}}"
+        )
+    };
+    for line in [
+        "lbd_connections_total 6".to_owned(),
+        format!("lbd_incoming_packets_total {in_packets}"),
+        format!("lbd_outgoing_packets_total {out_packets}"),
+        format!("lbd_backend_connections_active{} 1", backend(0)),
+        format!("lbd_backend_connections_inactive{} 3", backend(1)),
+        format!("lbd_backend_weight{} 1", backend(0)),
+        "lbd_connection_table_capacity{family=\"v4\"} 16384".to_owned(),
+        "lbd_config_last_reload_successful 1".to_owned(),
+    ] {
+        assert!(metrics.lines().any(|l| l == line), "{line}: {metrics}");
+    }
+
     wait::until("closed connections to expire", SWEPT, || {
         counts_of(&real(&daemon, 1)) == (1, 0, 3) && counts_of(&real(&daemon, 2)) == (0, 0, 3)
     })
     .unwrap();
+    daemon.lbctl(&["zero", "web"]).unwrap();
+    assert_eq!(counts_of(&real(&daemon, 2)), (0, 0, 0));
     held.ask().unwrap();
     drop(held);
     wait::until("the table to empty", SWEPT + SWEPT, || {
-        counts_of(&real(&daemon, 1)) == (0, 0, 3) && entries(&daemon) == 0
+        counts_of(&real(&daemon, 1)) == (0, 0, 0) && entries(&daemon) == 0
     })
     .unwrap();
     let page = daemon.lbctl(&["status"]).unwrap();

@@ -5,8 +5,11 @@
 //! without these they are skipped with a reason, and fail when `CI=true`. lbd
 //! and lbctl are taken from `LBD_BIN_DIR`, which `cargo xtask test` sets.
 
+mod addresses;
 mod admission;
+mod chaos;
 mod checksums;
+mod configuration;
 mod connections;
 mod counters;
 mod deletion;
@@ -19,6 +22,7 @@ mod harness;
 mod icmp;
 mod interfaces;
 mod ipv6;
+mod ipvsadm;
 mod lbctl;
 mod local;
 mod masquerade;
@@ -26,6 +30,8 @@ mod nat_udp;
 mod neighbour;
 mod one_client_one_real;
 mod one_packet;
+mod openapi;
+mod ownership;
 mod path_mtu;
 mod port_zero;
 mod refusals;

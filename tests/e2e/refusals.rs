@@ -8,7 +8,9 @@ use std::process::Command;
 
 use lb_tests::conversation::Conversation;
 use lb_tests::daemon::Daemon;
-use lb_tests::process;
+use lb_tests::link;
+use lb_tests::process::{self, Process};
+use lb_tests::service::Service;
 use lb_tests::topology::{Method, PORT};
 use lb_tests::wait;
 use lb_tests::xdp_pass::XdpPass;
@@ -212,6 +214,65 @@ fn another_lbd_is_there() {
     site.expect(&[1, 1]);
 }
 
+/// Two that share nothing, interfaces least of all, do not notice each other: what the
+/// second one takes from the first, or counts of it, shows in the first one's data plane
+/// and counters.
+#[test]
+fn two_that_share_nothing() {
+    let Some(site) = Site::small(Method::Dr) else {
+        return;
+    };
+    let (director, client) = (&site.network.director, &site.network.clients[0]);
+    let config = site.config("rr", &[1, 1]);
+    let daemon = site.start_with(&config);
+    link::wire(director, "spare", client, "far").unwrap();
+    director.ip("address add 10.9.0.1/24 dev spare\n").unwrap();
+    client.ip("address add 10.9.0.2/24 dev far\n").unwrap();
+    let before = site.data_plane();
+
+    let apart = moved(&site, &config, &["pin_dir", "state_dir", "socket"]);
+    let (sections, _) = apart.split_once("[[service]]").unwrap();
+    let sections = sections
+        .replace("\"eth0\", \"eth1\"", "\"spare\"")
+        .replace("\"native\"", "\"generic\"");
+    let local = Service::new("own", "tcp", [10, 9, 0, 1].into(), PORT, "local");
+    let local = local.real([127, 0, 0, 1].into(), "");
+    let directory = site.network.directory();
+    let path = directory.join("second.toml");
+    fs::write(&path, format!("{sections}{local}")).unwrap();
+    let mut command = director.command(&site.binaries.lbd);
+    command.arg("--config").arg(&path);
+    let log = directory.join("second.log");
+    let mut second = Process::spawn("the second lbd", &mut command, &log).unwrap();
+    let list = || {
+        let mut command = director.command(&site.binaries.lbctl);
+        command.args(["--json", "--socket"]);
+        command.arg(directory.join("other/lbd.sock")).arg("list");
+        process::output(&mut command)
+    };
+    wait::try_until("the second lbd", wait::START_LIMIT, || {
+        second.check_running()?;
+        Ok(list().is_ok_and(|list| list.contains("10.9.0.1")))
+    })
+    .unwrap();
+
+    site.expect(&[2, 2]);
+    // Nobody listens there: the stack's answer shows that the packet has got to it.
+    assert!(Conversation::open(client, [10, 9, 0, 1], PORT).is_err());
+    let own: serde_json::Value = serde_json::from_str(&list().unwrap()).unwrap();
+    assert_eq!(own[0]["stats"]["connections"], 1, "{own}");
+    assert_eq!(own.as_array().unwrap().len(), 1, "{own}");
+
+    second.stop().unwrap();
+    let mut unload = director.command(&site.binaries.lbd);
+    unload.args(["unload", "--config"]).arg(&path);
+    process::output(&mut unload).unwrap();
+    assert_eq!(site.data_plane(), before);
+    site.expect(&[1, 1]);
+    let first = json(&daemon, &["list"])[0].clone();
+    assert_eq!(first["stats"]["connections"], 6, "{first}");
+}
+
 /// After a crash the data plane forwards by itself; a new lbd that cannot start
 /// must leave it at that.
 #[test]
@@ -243,12 +304,18 @@ fn adopted_data_plane_goes_on() {
             &["interface spare: another XDP program is attached"],
         ),
         (
-            config.replace("connections = 16384", "connections = 8192"),
-            &["capacity.connections is 16384", "8192"],
+            config
+                .replace("connections = 16384", "connections = 8192")
+                .replace("\"native\"", "\"generic\""),
+            &["interface eth0: [capacity] and xdp_mode cannot change in one start"],
         ),
         (
-            config.replace("reals = 1024", "reals = 2048"),
-            &["capacity.reals is 1024", "2048"],
+            config.replace("connections = 16384", "connections = 1"),
+            &[
+                "capacity.connections is too small",
+                "room for 1;",
+                "`lbd unload`",
+            ],
         ),
         (
             config.replace("\"rr\"", "\"rrr\""),

@@ -3,12 +3,14 @@
 
 use lb_common::abi::ABI_VERSION;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use lb_tests::conversation::Conversation;
+use lb_tests::daemon::Daemon;
 use lb_tests::http::{self, Tally};
 use lb_tests::topology::{Host, Method, PORT, Spec, Topology};
 use lb_tests::trickle::Trickle;
@@ -88,6 +90,79 @@ fn tun_wrr() {
     survives(Method::Tun, "wrr", &[1, 2, 3], &[2, 4, 6]);
 }
 
+/// Another binary of the same ABI, and then other capacities: the program behind each
+/// link is replaced, and the transfers go on. A link that is made anew, or entries that
+/// are not carried over, show as a download that ends or a conversation without an
+/// answer; new connections that are never let in again, as failed requests.
+/// By nat, which has two entries of a connection to carry over; dr has one of them.
+#[test]
+fn upgraded() {
+    let Some(site) = Site::create(&Spec {
+        method: Method::Nat,
+        native: true,
+        reals: 2,
+        ..Spec::default()
+    }) else {
+        return;
+    };
+    let network = &site.network;
+    let client = &network.clients[0];
+    trickle::publish(network, &site.servers).unwrap();
+    let config = site.config("rr", &[1, 1]);
+    let mut daemon = site.start_with(&config);
+    let mut conversation = Conversation::open(client, network.vip(), PORT).unwrap();
+    let talks_to = conversation.ask().unwrap();
+    let download = Trickle::start(network, client).unwrap();
+    download.check().unwrap();
+    let first = programs(&site);
+    daemon.stop().unwrap();
+    drop(daemon);
+
+    let mut binaries = site.binaries.clone();
+    let mut bytes = fs::read(&binaries.lbd).unwrap();
+    bytes.push(0);
+    binaries.lbd = network.directory().join("other-lbd");
+    fs::write(&binaries.lbd, bytes).unwrap();
+    fs::set_permissions(&binaries.lbd, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut daemon = Daemon::start(network, &binaries, &config).unwrap();
+    assert!(daemon.log().contains("adopted=true"), "{}", daemon.log());
+    let second = programs(&site);
+    assert_eq!((first.len(), second.len()), (2, 2));
+    assert!(second.iter().all(|id| !first.contains(id)), "{second:?}");
+    assert_eq!(conversation.ask().unwrap(), talks_to);
+    download.check().unwrap();
+
+    daemon.stop().unwrap();
+    let other = config
+        .replace("connections = 16384", "connections = 1000")
+        .replace("reals = 1024", "reals = 2048");
+    daemon.write_config(&other).unwrap();
+    daemon.restart().unwrap();
+    assert!(daemon.log().contains("carried over"), "{}", daemon.log());
+    let third = programs(&site);
+    assert!(third.iter().all(|id| !second.contains(id)), "{third:?}");
+    assert_eq!(conversation.ask().unwrap(), talks_to);
+    download.check().unwrap();
+    assert_eq!(site.ask(4).failures, 0);
+    let service = json(&daemon, &["list"])[0].clone();
+    assert_eq!(service["stats"]["connections"], 6, "{service}");
+    let status = json(&daemon, &["status"]);
+    assert_eq!(status["tables"][0]["capacity"], 1000, "{status}");
+    download.finish().unwrap();
+}
+
+/// The numbers of the XDP programs on the director's interfaces.
+fn programs(site: &Site) -> Vec<String> {
+    let links = site.network.director.run("ip", &["-details", "link"]);
+    let links = links.unwrap();
+    let lines = links.lines().filter(|line| line.contains("prog/xdp"));
+    let number = |line: &str| {
+        let mut words = line.split_whitespace().skip_while(|word| *word != "id");
+        words.nth(1).unwrap().to_owned()
+    };
+    lines.map(number).collect()
+}
+
 /// Between two bursts of a client: a load that the connection table holds.
 const PACE: Duration = Duration::from_millis(100);
 
@@ -137,6 +212,8 @@ fn twenty_kills(method: Method) {
             for kill in 0..20_u64 {
                 if kill % 4 == 0 {
                     daemon.restart().unwrap();
+                    // Before the server takes it for idle.
+                    assert_eq!(conversation.ask().unwrap(), talks_to);
                 } else {
                     daemon.relaunch().unwrap();
                     // The next start kills it wherever it has got to.

@@ -72,7 +72,7 @@ fn among_other_reals() {
             ..way
         };
         let mut web = way.service();
-        let mut real = web.reals[0];
+        let mut real = web.reals[0].clone();
         real.id = RealId {
             address: other.real(),
             ..real.id

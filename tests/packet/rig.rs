@@ -25,8 +25,8 @@ use lb_daemon::{
         TunnelSources, Weight,
     },
     dataplane::{
-        DataPlaneError, Loaded, Programs, Sizes, connection_table::ConnectionTable, pinned::PinDir,
-        sweep::Walked,
+        DataPlaneError, Loaded, Programs, Sizes, connection_table::ConnectionTable,
+        migrate::Migration, pinned::PinDir, sweep::Walked,
     },
     reconcile::{Reconciler, policy::settings},
 };
@@ -294,10 +294,53 @@ impl Rig {
     /// Loads or adopts what is in `scratch`.
     pub fn open(scratch: Scratch, sizes: Sizes) -> Result<Self, Box<Refusal>> {
         let pins = PinDir::open(&scratch.bpffs().unwrap()).unwrap();
-        let loaded = match Programs::load(&pins, &sizes) {
+        let mut loaded = match Programs::load(&pins, &sizes) {
             Ok(loaded) => loaded,
             Err(error) => return Err(Box::new(Refusal { error, scratch })),
         };
+        let migration = loaded.migration.take();
+        let rig = Self::of(loaded, sizes, pins, scratch);
+        if let Some(mut migration) = migration {
+            migration.catch_up().unwrap();
+            rig.finish(migration);
+        }
+        Ok(rig)
+    }
+
+    /// As [`Self::restart`], with maps of other sizes, while these programs run:
+    /// `meanwhile` has them run before each step.
+    pub fn migrate(mut self, sizes: Sizes, meanwhile: impl Fn(&mut Self, u16)) -> Self {
+        let mut loaded = Programs::load(&self.pins, &sizes).unwrap();
+        let mut migration = loaded.migration.take().unwrap();
+        meanwhile(&mut self, 0);
+        migration.catch_up().unwrap();
+        meanwhile(&mut self, 1);
+        let Self { pins, scratch, .. } = self;
+        let rig = Self::of(loaded, sizes, pins, scratch);
+        rig.finish(migration);
+        rig
+    }
+
+    /// As [`Self::migrate`] by a daemon that dies when the maps have changed places, after
+    /// which these programs run once more.
+    pub fn begin_to_migrate(mut self, sizes: Sizes, meanwhile: impl Fn(&mut Self)) -> Scratch {
+        let mut loaded = Programs::load(&self.pins, &sizes).unwrap();
+        loaded.migration.take().unwrap().catch_up().unwrap();
+        self.pins.promote().unwrap();
+        meanwhile(&mut self);
+        self.scratch
+    }
+
+    fn finish(&self, mut migration: Migration) {
+        self.pins.promote().unwrap();
+        let (counts, left_out) = migration.carry_over(self.pins.path()).unwrap();
+        self.reconciler.tables().repair(&counts).unwrap();
+        assert_eq!(left_out, 0);
+        self.pins.retire_former().unwrap();
+        self.pins.forget_staging().unwrap();
+    }
+
+    fn of(loaded: Loaded, sizes: Sizes, pins: PinDir, scratch: Scratch) -> Self {
         let Loaded {
             mut programs,
             tables,
@@ -306,9 +349,10 @@ impl Rig {
             connections_v6,
             walked,
             adopted,
+            migration: _,
         } = loaded;
         programs.set_stages().unwrap();
-        Ok(Self {
+        Self {
             programs,
             reconciler: Reconciler::new(tables, sizes).unwrap(),
             connections: connections_v4,
@@ -319,7 +363,7 @@ impl Rig {
             sizes,
             pins,
             scratch,
-        })
+        }
     }
 
     /// The programs a second time, on the same maps.

@@ -2,6 +2,7 @@
 //! with `CI=true` that is a failure, so that nothing is skipped unseen.
 
 use std::env;
+use std::path::Path;
 use std::sync::OnceLock;
 
 use anyhow::{Context, Error, Result, bail};
@@ -28,6 +29,22 @@ pub fn network() -> bool {
     static CHECKED: OnceLock<Result<(), String>> = OnceLock::new();
     let checked = CHECKED.get_or_init(|| check_network().map_err(|error| format!("{error:#}")));
     granted(checked.clone().map_err(Error::msg))
+}
+
+/// Whether a program of ours is installed; to be asked after [`network`].
+///
+/// # Panics
+/// With `CI=true` where it is not.
+pub fn program(path: &Path) -> bool {
+    let missing = || {
+        let path = path.display();
+        Error::msg(format!("no {path}; `cargo xtask setup` installs it"))
+    };
+    granted(if path.exists() {
+        Ok(())
+    } else {
+        Err(missing())
+    })
 }
 
 /// Says what is missing for [`network`].

@@ -45,6 +45,13 @@ impl Service {
         Self { port: 0, text }
     }
 
+    /// With another scheduler than rr.
+    pub fn scheduled(mut self, scheduler: &str) -> Self {
+        let scheduler = format!("scheduler = \"{scheduler}\"");
+        self.text = self.text.replace("scheduler = \"rr\"", &scheduler);
+        self
+    }
+
     /// With another line: of the service, while it has no reals.
     pub fn with(mut self, line: &str) -> Self {
         self.text += line;

@@ -34,6 +34,8 @@ enum Chore {
     },
     /// Build lbd and lbctl, optimised, into target/release.
     Build,
+    /// Write the manual's pages, one for each command, into target/man.
+    Man,
     /// Show load balancing in a network of namespaces: dr, nat and tun.
     Demo,
     /// Run every test: unit, packet and end to end, on this machine's kernel.
@@ -83,6 +85,7 @@ fn run(chore: Chore) -> Result<()> {
         Chore::Setup { check: true } => setup::check(),
         Chore::Setup { check: false } => setup::setup(),
         Chore::Build => build(),
+        Chore::Man => man(),
         Chore::Demo => demo::run(),
         Chore::Test { arguments } => test::run(&arguments),
         Chore::Bench { arguments } => bench::run(&arguments),
@@ -96,4 +99,11 @@ fn run(chore: Chore) -> Result<()> {
 fn build() -> Result<()> {
     setup::ensure(&[Purpose::Build])?;
     cargo::run(&["build", "--release", "--package", "lb-daemon"])
+}
+
+/// lbd(8), lbctl(8) and one page for each of lbctl's commands.
+fn man() -> Result<()> {
+    setup::ensure(&[Purpose::Build])?;
+    let example = ["run", "--package", "lb-daemon", "--example", "man", "--"];
+    cargo::run(&[&example[..], &["target/man"]].concat())
 }

@@ -4,16 +4,19 @@
 use std::net::IpAddr;
 
 use axum::{
-    extract::{FromRequestParts, Query, State},
+    extract::{FromRequestParts, Query},
     http::{HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 
-use super::{extract::service_ref, problem::Problem};
+use super::{
+    extract::{Caller, service_ref},
+    problem::Problem,
+};
 use crate::{
     config::{mark, vocabulary},
     connections::{self, Cursor, Filter, state_name},
-    state::handle::{Handle, Scope},
+    state::handle::Scope,
 };
 
 const PATH: &str = "/v1/connections";
@@ -37,10 +40,7 @@ pub(super) struct ListQuery {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct FlushQuery(Scope);
 
-pub(super) async fn list(
-    State(handle): State<Handle>,
-    query: ListQuery,
-) -> Result<Response, Problem> {
+pub(super) async fn list(Caller(handle): Caller, query: ListQuery) -> Result<Response, Problem> {
     let failed = |error: &dyn std::fmt::Display| {
         Problem::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -67,7 +67,7 @@ pub(super) async fn list(
 }
 
 pub(super) async fn flush(
-    State(handle): State<Handle>,
+    Caller(handle): Caller,
     FlushQuery(of): FlushQuery,
 ) -> Result<StatusCode, Problem> {
     handle.flush(of).await?;

@@ -4,10 +4,14 @@
 use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use axum::{
-    body::to_bytes,
-    extract::{FromRequest, FromRequestParts, Path, Query, Request},
-    http::{StatusCode, request::Parts},
+    body::{Bytes, to_bytes},
+    extract::{
+        ConnectInfo, FromRequest, FromRequestParts, Path, Query, Request, connect_info::Connected,
+    },
+    http::{StatusCode, header, request::Parts},
+    serve::IncomingStream,
 };
+use tokio::net::UnixListener;
 
 use super::{fields::Fields, problem::Problem};
 use crate::{
@@ -15,14 +19,65 @@ use crate::{
         mark::{self, MarkRule},
         vocabulary,
     },
-    state::handle::ServiceRef,
+    state::{
+        etag::IfMatch,
+        handle::{By, Handle, ServiceRef},
+    },
 };
 
 /// Largest body that is read.
 const MAX_BODY_BYTES: usize = 1 << 20;
 
+/// The same of a configuration, as of the file.
+const MAX_DOCUMENT_BYTES: usize = 64 << 20;
+
 /// How long a client may take to send its body.
 const BODY_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The process at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(By);
+
+impl Connected<IncomingStream<'_, UnixListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        // The kernel knows it of every connected socket; who is not known may
+        // do what everybody may who can open the socket.
+        let credentials = stream.io().peer_cred();
+        Self(credentials.map_or(
+            By::Peer {
+                uid: u32::MAX,
+                pid: None,
+            },
+            |peer| By::Peer {
+                uid: peer.uid(),
+                pid: peer.pid(),
+            },
+        ))
+    }
+}
+
+/// The state task, as the peer asks it.
+#[derive(Clone, Debug)]
+pub(super) struct Caller(pub(super) Handle);
+
+impl FromRequestParts<Handle> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Handle) -> Result<Self, Problem> {
+        let ConnectInfo(Peer(by)) = ConnectInfo::from_request_parts(parts, state)
+            .await
+            .map_err(|rejection| {
+                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, rejection.body_text())
+            })?;
+        let mut if_match = IfMatch::default();
+        if let Some(value) = parts.headers.get(header::IF_MATCH) {
+            let text = value.to_str().unwrap_or_default();
+            if_match = IfMatch::parse(text)
+                .map_err(|problem| Problem::new(StatusCode::BAD_REQUEST, problem))?;
+        }
+        Ok(Self(state.of(by, if_match)))
+    }
+}
 
 /// `{service}` of the path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +99,10 @@ pub(super) struct Now(pub(super) bool);
 /// firewall marks, in the words of the command line. No ports: all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MarkQuery(pub(super) MarkRule);
+
+/// The body, whatever it is: a whole configuration is larger than an object.
+#[derive(Debug)]
+pub(super) struct Document(pub(super) Bytes);
 
 /// The body, a JSON object.
 #[derive(Debug)]
@@ -145,25 +204,38 @@ fn mark_rule(query: &[(String, String)]) -> Result<MarkRule, String> {
     })
 }
 
+async fn body(request: Request, most: usize) -> Result<Bytes, Problem> {
+    let late = |_| {
+        Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "the body did not arrive in time",
+        )
+    };
+    let too_large = |_| {
+        Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the body is larger than {most} bytes"),
+        )
+    };
+    tokio::time::timeout(BODY_PATIENCE, to_bytes(request.into_body(), most))
+        .await
+        .map_err(late)?
+        .map_err(too_large)
+}
+
+impl<S: Send + Sync> FromRequest<S> for Document {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        body(request, MAX_DOCUMENT_BYTES).await.map(Self)
+    }
+}
+
 impl<S: Send + Sync> FromRequest<S> for Object {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let body =
-            tokio::time::timeout(BODY_PATIENCE, to_bytes(request.into_body(), MAX_BODY_BYTES))
-                .await
-                .map_err(|_| {
-                    Problem::new(
-                        StatusCode::REQUEST_TIMEOUT,
-                        "the body did not arrive in time",
-                    )
-                })?
-                .map_err(|_| {
-                    Problem::new(
-                        StatusCode::PAYLOAD_TOO_LARGE,
-                        format!("the body is larger than {MAX_BODY_BYTES} bytes"),
-                    )
-                })?;
+        let body = body(request, MAX_BODY_BYTES).await?;
         let value = serde_json::from_slice(&body).map_err(|error| {
             Problem::new(
                 StatusCode::BAD_REQUEST,

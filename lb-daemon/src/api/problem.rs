@@ -7,13 +7,14 @@ use axum::{
 };
 
 use super::wire;
-use crate::state::handle::ChangeError;
+use crate::state::handle::{ChangeError, ObjectKind};
 
 /// A request that was refused: the status and one sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Problem {
     pub(super) status: StatusCode,
     pub(super) detail: String,
+    pub(super) object: Option<ObjectKind>,
 }
 
 impl Problem {
@@ -21,6 +22,7 @@ impl Problem {
         Self {
             status,
             detail: detail.into(),
+            object: None,
         }
     }
 
@@ -37,13 +39,17 @@ impl Problem {
 
 impl From<ChangeError> for Problem {
     fn from(error: ChangeError) -> Self {
-        let status = match error {
-            ChangeError::Unknown(_) => StatusCode::NOT_FOUND,
-            ChangeError::Exists(_) => StatusCode::CONFLICT,
-            ChangeError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            ChangeError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        let (status, object) = match error {
+            ChangeError::Unknown(kind, _) => (StatusCode::NOT_FOUND, Some(kind)),
+            ChangeError::Exists(kind, _) => (StatusCode::CONFLICT, Some(kind)),
+            ChangeError::Changed(_) => (StatusCode::PRECONDITION_FAILED, None),
+            ChangeError::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, None),
+            ChangeError::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, None),
         };
-        Self::new(status, error.to_string())
+        Self {
+            object,
+            ..Self::new(status, error.to_string())
+        }
     }
 }
 
@@ -54,6 +60,7 @@ impl IntoResponse for Problem {
             title: self.status.canonical_reason().unwrap_or("Error").into(),
             status: self.status.as_u16(),
             detail: self.detail,
+            object: self.object,
         };
         let content_type = HeaderValue::from_static("application/problem+json");
         let mut response = (self.status, Json(document)).into_response();

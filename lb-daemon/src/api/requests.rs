@@ -226,7 +226,7 @@ impl ServiceSettings {
         ] {
             fields.later(field, &default)?;
         }
-        fields.read_only(&["owner", "stats"])?;
+        fields.read_only(&["owner", "stats", "rates"])?;
         Ok(settings)
     }
 }
@@ -267,6 +267,7 @@ impl RealSettings {
             "inactive",
             "persistent",
             "stats",
+            "rates",
         ])?;
         Ok(settings)
     }

@@ -3,14 +3,15 @@
 
 use axum::{
     Json, Router,
-    extract::State,
-    http::{Method, StatusCode, Uri},
-    routing::{get, post},
+    http::{Method, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+    routing::{MethodRouter, get, post},
 };
 
 use super::{
-    connections,
-    extract::{MarkQuery, Now, Object, RealPath, ServicePath},
+    config, connections, events,
+    extract::{Caller, MarkQuery, Now, Object, RealPath, ServicePath, service_ref},
+    openapi,
     problem::Problem,
     requests, timeouts, wire,
 };
@@ -19,90 +20,150 @@ use crate::{
         model::{RealId, ServiceId},
         vocabulary,
     },
-    state::handle::{Handle, ReloadReport, ServicePatch, ServiceRef},
+    state::handle::{Handle, ReloadReport, ServicePatch, ServiceRef, Show, unknown_real},
 };
 
 type Reply<T> = Result<Json<T>, Problem>;
-type Created<T> = Result<(StatusCode, Json<T>), Problem>;
+/// A body with the version of what it shows.
+struct Tagged<T>(String, T);
+
+impl<T: IntoResponse> IntoResponse for Tagged<T> {
+    fn into_response(self) -> Response {
+        let Self(etag, body) = self;
+        ([(header::ETAG, etag)], body).into_response()
+    }
+}
+
+impl From<wire::Service> for Tagged<Json<wire::Service>> {
+    fn from(service: wire::Service) -> Self {
+        Self(service.etag.clone(), Json(service))
+    }
+}
+
+impl From<wire::Real> for Tagged<Json<wire::Real>> {
+    fn from(real: wire::Real) -> Self {
+        Self(real.etag.clone(), Json(real))
+    }
+}
+
+/// A service, or all that have a group's name.
+struct Meant(Vec<wire::Service>);
+
+impl IntoResponse for Meant {
+    fn into_response(mut self) -> Response {
+        match self.0.pop() {
+            Some(service) if self.0.is_empty() => Tagged::from(service).into_response(),
+            last => {
+                self.0.extend(last);
+                Json(self.0).into_response()
+            }
+        }
+    }
+}
+
+type OneReal = Result<Tagged<Json<wire::Real>>, Problem>;
+type Created<T> = Result<(StatusCode, Tagged<Json<T>>), Problem>;
 
 /// Every path of the API, answered by the state task behind `handle`.
 pub(super) fn router(handle: Handle) -> Router {
-    Router::new()
-        .route("/v1/services", get(list_services).post(add_service))
-        .route(
-            "/v1/services/{service}",
-            get(show_service)
-                .patch(patch_service)
-                .put(put_service)
-                .delete(delete_service),
-        )
-        .route(
-            "/v1/services/{service}/reals",
-            get(list_reals).post(add_real),
-        )
-        .route(
-            "/v1/services/{service}/reals/{real}",
-            get(show_real)
-                .patch(patch_real)
-                .put(put_real)
-                .delete(delete_real),
-        )
-        .route(
-            "/v1/marks",
-            get(list_marks).post(add_mark).delete(delete_mark),
-        )
-        .route(
-            "/v1/connections",
-            get(connections::list).delete(connections::flush),
-        )
-        .route("/v1/status", get(status))
-        .route("/v1/stats", get(stats))
-        .route(
-            "/v1/timeouts",
-            get(timeouts::show)
-                .patch(timeouts::patch)
-                .put(timeouts::put),
-        )
-        .route("/v1/reload", post(reload))
+    let routes = paths().into_iter();
+    routes
+        .fold(Router::new(), |router, (path, methods)| {
+            router.route(path, methods)
+        })
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .with_state(handle)
 }
 
-async fn list_services(State(handle): State<Handle>) -> Reply<Vec<wire::Service>> {
-    Ok(Json(handle.services().await?))
+/// The paths, each with its methods; `openapi` describes the same ones.
+pub(super) fn paths() -> Vec<(&'static str, MethodRouter<Handle>)> {
+    vec![
+        (
+            "/v1/services",
+            get(list_services).post(add_service).delete(delete_services),
+        ),
+        (
+            "/v1/services/{service}",
+            get(show_service)
+                .patch(patch_service)
+                .put(put_service)
+                .delete(delete_service),
+        ),
+        (
+            "/v1/services/{service}/reals",
+            get(list_reals).post(add_real),
+        ),
+        (
+            "/v1/services/{service}/reals/{real}",
+            get(show_real)
+                .patch(patch_real)
+                .put(put_real)
+                .delete(delete_real),
+        ),
+        (
+            "/v1/marks",
+            get(list_marks).post(add_mark).delete(delete_mark),
+        ),
+        (
+            "/v1/connections",
+            get(connections::list).delete(connections::flush),
+        ),
+        ("/v1/status", get(status)),
+        ("/v1/stats", get(stats)),
+        (
+            "/v1/timeouts",
+            get(timeouts::show)
+                .patch(timeouts::patch)
+                .put(timeouts::put),
+        ),
+        ("/v1/config", get(config::save).put(config::replace)),
+        ("/v1/config/check", post(config::check)),
+        ("/v1/config/confirm", post(config::confirm)),
+        ("/v1/config/diff", get(config::diff)),
+        ("/v1/config/undo", post(config::undo)),
+        ("/v1/events", get(events::listen)),
+        ("/v1/openapi.json", get(openapi::show)),
+        ("/v1/zero", post(zero)),
+        ("/v1/reload", post(reload)),
+    ]
 }
 
-async fn add_service(
-    State(handle): State<Handle>,
-    Object(fields): Object,
-) -> Created<wire::Service> {
+async fn list_services(Caller(handle): Caller) -> Result<Response, Problem> {
+    Ok(json(handle.services(Show::Everything).await?))
+}
+
+fn json(body: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+async fn add_service(Caller(handle): Caller, Object(fields): Object) -> Created<wire::Service> {
     let service = requests::new_service(fields)?;
     let at = ServiceRef::Id(service.id);
     handle.add_service(service).await?;
-    Ok((StatusCode::CREATED, Json(find_service(&handle, &at).await?)))
+    Ok((StatusCode::CREATED, handle.service(at).await?.into()))
 }
 
 async fn show_service(
-    State(handle): State<Handle>,
+    Caller(handle): Caller,
     ServicePath(at): ServicePath,
-) -> Reply<wire::Service> {
-    Ok(Json(find_service(&handle, &at).await?))
+) -> Result<Meant, Problem> {
+    Ok(Meant(handle.some_services(at).await?))
 }
 
 async fn patch_service(
-    State(handle): State<Handle>,
+    Caller(handle): Caller,
     ServicePath(at): ServicePath,
     Object(fields): Object,
-) -> Reply<wire::Service> {
+) -> Result<Meant, Problem> {
     edit_service(&handle, at, requests::service_patch(fields)?).await
 }
 
 async fn put_service(
-    State(handle): State<Handle>,
+    Caller(handle): Caller,
     ServicePath(at): ServicePath,
     Object(fields): Object,
-) -> Reply<wire::Service> {
+) -> Result<Meant, Problem> {
     edit_service(&handle, at, requests::service_replacement(fields)?).await
 }
 
@@ -110,18 +171,18 @@ async fn edit_service(
     handle: &Handle,
     at: ServiceRef,
     patch: ServicePatch,
-) -> Reply<wire::Service> {
+) -> Result<Meant, Problem> {
     // A new name takes effect at once: the service answers to it from here on.
     let at_afterwards = match (&at, &patch.name) {
         (ServiceRef::Name(_), Some(name)) => ServiceRef::Name(name.clone()),
         _ => at.clone(),
     };
     handle.edit_service(at, patch).await?;
-    Ok(Json(find_service(handle, &at_afterwards).await?))
+    Ok(Meant(handle.some_services(at_afterwards).await?))
 }
 
 async fn delete_service(
-    State(handle): State<Handle>,
+    Caller(handle): Caller,
     ServicePath(at): ServicePath,
     Now(now): Now,
 ) -> Result<StatusCode, Problem> {
@@ -129,15 +190,20 @@ async fn delete_service(
     Ok(StatusCode::NO_CONTENT)
 }
 
+async fn delete_services(Caller(handle): Caller, Now(now): Now) -> Result<StatusCode, Problem> {
+    handle.delete_services(now).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 async fn list_reals(
-    State(handle): State<Handle>,
+    Caller(handle): Caller,
     ServicePath(at): ServicePath,
 ) -> Reply<Vec<wire::Real>> {
-    Ok(Json(find_service(&handle, &at).await?.reals))
+    Ok(Json(handle.service(at).await?.reals))
 }
 
 async fn add_real(
-    State(handle): State<Handle>,
+    Caller(handle): Caller,
     ServicePath(at): ServicePath,
     Object(fields): Object,
 ) -> Created<wire::Real> {
@@ -149,41 +215,33 @@ async fn add_real(
         address: id.address,
         port: Some(id.port),
     };
-    Ok((StatusCode::CREATED, Json(find_real(&handle, &at).await?)))
+    Ok((StatusCode::CREATED, find_real(&handle, &at).await?.into()))
 }
 
-async fn show_real(State(handle): State<Handle>, at: RealPath) -> Reply<wire::Real> {
-    Ok(Json(find_real(&handle, &at).await?))
+async fn show_real(Caller(handle): Caller, at: RealPath) -> OneReal {
+    Ok(find_real(&handle, &at).await?.into())
 }
 
-async fn patch_real(
-    State(handle): State<Handle>,
-    at: RealPath,
-    Object(fields): Object,
-) -> Reply<wire::Real> {
+async fn patch_real(Caller(handle): Caller, at: RealPath, Object(fields): Object) -> OneReal {
     let patch = requests::real_patch(fields)?;
     handle
         .edit_real(at.service.clone(), at.address, at.port, patch)
         .await?;
-    Ok(Json(find_real(&handle, &at).await?))
+    Ok(find_real(&handle, &at).await?.into())
 }
 
-async fn put_real(
-    State(handle): State<Handle>,
-    at: RealPath,
-    Object(fields): Object,
-) -> Reply<wire::Real> {
-    let service = find_service(&handle, &at.service).await?;
+async fn put_real(Caller(handle): Caller, at: RealPath, Object(fields): Object) -> OneReal {
+    let service = handle.service(at.service.clone()).await?;
     let forward = vocabulary::forwarding_method(&service.forward).map_err(Problem::invalid)?;
     let patch = requests::real_replacement(fields, forward)?;
     handle
         .edit_real(at.service.clone(), at.address, at.port, patch)
         .await?;
-    Ok(Json(find_real(&handle, &at).await?))
+    Ok(find_real(&handle, &at).await?.into())
 }
 
 async fn delete_real(
-    State(handle): State<Handle>,
+    Caller(handle): Caller,
     at: RealPath,
     Now(now): Now,
 ) -> Result<StatusCode, Problem> {
@@ -193,11 +251,14 @@ async fn delete_real(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn list_marks(State(handle): State<Handle>) -> Reply<Vec<wire::Mark>> {
+async fn list_marks(Caller(handle): Caller) -> Reply<Vec<wire::Mark>> {
     Ok(Json(handle.marks().await?))
 }
 
-async fn add_mark(State(handle): State<Handle>, Object(fields): Object) -> Created<wire::Mark> {
+async fn add_mark(
+    Caller(handle): Caller,
+    Object(fields): Object,
+) -> Result<(StatusCode, Json<wire::Mark>), Problem> {
     let rule = requests::new_mark(fields)?;
     let made = wire::Mark::of(&rule, wire::Owner::Runtime);
     handle.add_mark(rule).await?;
@@ -205,33 +266,33 @@ async fn add_mark(State(handle): State<Handle>, Object(fields): Object) -> Creat
 }
 
 async fn delete_mark(
-    State(handle): State<Handle>,
+    Caller(handle): Caller,
     MarkQuery(rule): MarkQuery,
 ) -> Result<StatusCode, Problem> {
     handle.delete_mark(rule).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn status(State(handle): State<Handle>) -> Reply<wire::Status> {
+async fn status(Caller(handle): Caller) -> Reply<wire::Status> {
     Ok(Json(handle.status().await?))
 }
 
-async fn stats(State(handle): State<Handle>) -> Reply<Vec<wire::ServiceStats>> {
-    let services = handle.services().await?;
-    let real_stats = |real: wire::Real| wire::RealStats {
-        real: real.real,
-        stats: real.stats,
-    };
-    let service_stats = |service: wire::Service| wire::ServiceStats {
-        service: service.service,
-        name: service.name,
-        stats: service.stats,
-        reals: service.reals.into_iter().map(real_stats).collect(),
-    };
-    Ok(Json(services.into_iter().map(service_stats).collect()))
+async fn stats(Caller(handle): Caller) -> Result<Response, Problem> {
+    Ok(json(handle.services(Show::Stats).await?))
 }
 
-async fn reload(State(handle): State<Handle>) -> Reply<ReloadReport> {
+/// `{"service": …}`, or `{}`: of all of them.
+async fn zero(
+    Caller(handle): Caller,
+    Object(mut fields): Object,
+) -> Reply<serde_json::Map<String, serde_json::Value>> {
+    let at = fields.parsed("service", service_ref)?;
+    fields.finish()?;
+    handle.zero(at).await?;
+    Ok(Json(serde_json::Map::new()))
+}
+
+async fn reload(Caller(handle): Caller) -> Reply<ReloadReport> {
     Ok(Json(handle.reload().await?))
 }
 
@@ -246,40 +307,21 @@ async fn wrong_method(method: Method, uri: Uri) -> Problem {
     )
 }
 
-async fn find_service(handle: &Handle, at: &ServiceRef) -> Result<wire::Service, Problem> {
-    let mut services = handle.services().await?;
-    let wanted = match at {
-        ServiceRef::Id(id) => id.to_string(),
-        ServiceRef::Name(name) => name.clone(),
-    };
-    let is_it = |service: &wire::Service| match at {
-        ServiceRef::Id(_) => service.service == wanted,
-        ServiceRef::Name(_) => service.name.as_ref() == Some(&wanted),
-    };
-    let Some(index) = services.iter().position(is_it) else {
-        let names = services
-            .iter()
-            .flat_map(|service| [Some(service.service.clone()), service.name.clone()]);
-        let hint = vocabulary::did_you_mean(&wanted, names.flatten());
-        return Err(Problem::unknown(format!("no service {wanted}{hint}")));
-    };
-    Ok(services.swap_remove(index))
-}
-
 async fn find_real(handle: &Handle, at: &RealPath) -> Result<wire::Real, Problem> {
-    let service = find_service(handle, &at.service).await?;
+    let service = handle.service(at.service.clone()).await?;
     let of: ServiceId = service
         .service
         .parse()
         .map_err(|problem| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, problem))?;
-    let wanted = RealId {
+    let id = RealId {
         address: at.address,
         port: at.port.unwrap_or(of.default_real_port()),
+    };
+    let wanted = id.to_string();
+    let found = service.reals.iter().position(|real| real.real == wanted);
+    let mut reals = service.reals;
+    match found {
+        Some(index) => Ok(reals.swap_remove(index)),
+        None => Err(unknown_real(of, id, reals.iter().map(|real| real.real.clone())).into()),
     }
-    .to_string();
-    service
-        .reals
-        .into_iter()
-        .find(|real| real.real == wanted)
-        .ok_or_else(|| Problem::unknown(format!("service {of} has no real {wanted}")))
 }

@@ -4,7 +4,7 @@ use std::{future::Future, io, time::Duration};
 
 use tokio::sync::oneshot;
 
-use super::{routes, socket::Socket};
+use super::{extract::Peer, routes, socket::Socket};
 use crate::state::handle::Handle;
 
 /// How long open requests may take once the server is to stop.
@@ -22,7 +22,11 @@ pub async fn serve(
 ) -> io::Result<()> {
     let (listener, file) = socket.into_parts();
     let (stopping, stopped) = oneshot::channel();
-    let server = axum::serve(listener, routes::router(handle)).with_graceful_shutdown(async move {
+    let server = axum::serve(
+        listener,
+        routes::router(handle).into_make_service_with_connect_info::<Peer>(),
+    )
+    .with_graceful_shutdown(async move {
         shutdown.await;
         // The receiver lives as long as this server.
         let _ = stopping.send(());

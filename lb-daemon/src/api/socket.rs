@@ -1,20 +1,26 @@
 //! Makes the API's unix socket, and removes it again.
 
 use std::{
-    fs::{self, DirBuilder, Permissions},
+    fs::{self, DirBuilder, File, Permissions},
     io::{self, ErrorKind},
     os::unix::{
         fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown},
         net::{UnixListener as StdListener, UnixStream},
     },
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use nix::unistd::Group;
+use nix::{
+    fcntl::{Flock, FlockArg},
+    unistd::Group,
+};
 use tokio::net::UnixListener;
 
 /// Mode of the directory that is made for the socket.
 const DIRECTORY_MODE: u32 = 0o755;
+/// How often, a millisecond apart, the lock on it is tried.
+const LOCK_TRIES: u32 = 1000;
 
 /// Why the socket cannot be had. The text names it.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +90,7 @@ pub fn bind(path: impl AsRef<Path>, group: Option<&str>) -> Result<Socket, BindE
     };
     let group = group.map(group_id).transpose()?;
     make_directory(path).map_err(failed("make its directory"))?;
+    let _lock = lock_directory(path).map_err(failed("lock its directory"))?;
     refuse_taken(path)?;
 
     // Made under another name and renamed when its mode is right: nobody can
@@ -121,6 +128,23 @@ fn publish(
             identity,
         },
     })
+}
+
+/// Keeps others from looking whether `path` is taken until it is: two that start at once
+/// would both find it free. It is held for an instant; a lock that stays is for something
+/// else, as on a `state_dir`, and is not waited for.
+fn lock_directory(path: &Path) -> io::Result<Option<Flock<File>>> {
+    let directory = path.parent().filter(|path| !path.as_os_str().is_empty());
+    let mut file = File::open(directory.unwrap_or(Path::new(".")))?;
+    for _ in 0..LOCK_TRIES {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(Some(lock)),
+            Err((back, nix::Error::EWOULDBLOCK)) => file = back,
+            Err((_, errno)) => return Err(errno.into()),
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(None)
 }
 
 /// Whatever is at `path` must be a socket on which nobody answers.
@@ -217,6 +241,42 @@ mod tests {
         assert!(UnixStream::connect(&path).is_ok());
         drop(other);
         bind(&path, None).unwrap();
+    }
+
+    /// Several that find one stale socket at once: a second one that takes it shows as
+    /// two that listen.
+    #[tokio::test]
+    async fn of_several_at_once_one_gets_it() {
+        let runtime = tokio::runtime::Handle::current();
+        for _ in 0..500 {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("s");
+            drop(StdListener::bind(&path).unwrap());
+            let start = std::sync::Barrier::new(8);
+            let bound: Vec<_> = std::thread::scope(|scope| {
+                let bind_one = || {
+                    let _guard = runtime.enter();
+                    start.wait();
+                    bind(&path, None)
+                };
+                let threads: Vec<_> = (0..8).map(|_| scope.spawn(bind_one)).collect();
+                threads.into_iter().map(|t| t.join().unwrap()).collect()
+            });
+            let (got, refused): (Vec<_>, Vec<_>) = bound.into_iter().partition(Result::is_ok);
+            assert_eq!(got.len(), 1, "{refused:?}");
+            let is_in_use = |error: &_| matches!(error, Err(BindError::InUse(_)));
+            assert!(refused.iter().all(is_in_use), "{refused:?}");
+            assert!(UnixStream::connect(&path).is_ok());
+        }
+    }
+
+    /// Whoever holds a lock on the directory for good does not keep lbd away.
+    #[tokio::test]
+    async fn a_directory_that_is_locked_for_something_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = crate::dataplane::pinned::lock_dir(dir.path()).unwrap();
+        bind(dir.path().join("s"), None).unwrap();
+        drop(lock);
     }
 
     #[tokio::test]

@@ -1,13 +1,17 @@
 //! `/v1/timeouts`: a field `<state>_s` for each key of `[timeouts]`, seconds,
 //! and ipvsadm's names `tcp_s` and `tcp_fin_s` for two of them.
 
-use axum::{Json, extract::State};
+use axum::Json;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
-use super::{extract::Object, fields::Fields, problem::Problem};
+use super::{
+    extract::{Caller, Object},
+    fields::Fields,
+    problem::Problem,
+};
 use crate::{
     config::timeouts::{KEYS, MAX_TIMEOUT_S, Timeouts},
-    state::{handle::Handle, timeouts::TimeoutEdits},
+    state::timeouts::TimeoutEdits,
 };
 
 /// The timeouts that run, in the order of `ipvsadm -L --timeout` and then by
@@ -33,12 +37,12 @@ impl Serialize for Shown {
     }
 }
 
-pub(super) async fn show(State(handle): State<Handle>) -> Result<Json<Shown>, Problem> {
+pub(super) async fn show(Caller(handle): Caller) -> Result<Json<Shown>, Problem> {
     Ok(Json(Shown(handle.timeouts().await?)))
 }
 
 pub(super) async fn patch(
-    State(handle): State<Handle>,
+    Caller(handle): Caller,
     Object(fields): Object,
 ) -> Result<Json<Shown>, Problem> {
     Ok(Json(Shown(handle.set_timeouts(edits(fields)?).await?)))
@@ -46,7 +50,7 @@ pub(super) async fn patch(
 
 /// What is not named gets its default.
 pub(super) async fn put(
-    State(handle): State<Handle>,
+    Caller(handle): Caller,
     Object(fields): Object,
 ) -> Result<Json<Shown>, Problem> {
     let named = edits(fields)?;

@@ -4,6 +4,9 @@
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::openapi::values;
 
 use crate::{
     config::{
@@ -12,51 +15,71 @@ use crate::{
         model::{self, ForwardingMethod, IpFamily, MarkRule},
         vocabulary,
     },
-    state::marks::MarkEntry,
+    state::{handle::ObjectKind, marks::MarkEntry},
 };
 
 /// A virtual service with its reals.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Service {
     /// `tcp:192.0.2.10:80`.
+    #[schema(schema_with = values::service_id)]
     pub service: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = values::service_name)]
     pub name: Option<String>,
     pub owner: Owner,
+    #[schema(schema_with = values::scheduler)]
     pub scheduler: String,
+    #[schema(schema_with = values::scheduler_flags)]
     pub scheduler_flags: Vec<String>,
     /// Of mh alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub mh_table_size: Option<u32>,
     /// Absent where reals have their whole share at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub slow_start_s: Option<u64>,
+    #[schema(schema_with = values::forwarding_method)]
     pub forward: String,
     /// Empty where clients' addresses are left alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(schema_with = values::addresses)]
     pub masquerade: Vec<IpAddr>,
     /// Absent where every connection is scheduled for itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub persistence: Option<Persistence>,
     #[serde(default)]
+    #[schema(required)]
     pub one_packet: bool,
     /// `keep` or `reset`.
+    #[schema(schema_with = values::on_down)]
     pub on_down: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub rate_limit: Option<RateLimit>,
     pub reals: Vec<Real>,
     pub stats: Stats,
+    #[serde(default)]
+    #[schema(required)]
+    pub rates: Stats,
+    /// [`crate::state::etag`]'s: a header of the reply.
+    #[serde(skip)]
+    pub etag: String,
 }
 
 /// How long clients of a service stay with their real.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Persistence {
     pub timeout_s: u32,
     /// Length of the prefix that clients share, of a service of IPv4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub netmask: Option<u8>,
     /// The same of a service of IPv6.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub netmask_v6: Option<u8>,
 }
 
@@ -78,7 +101,7 @@ impl Persistence {
 }
 
 /// New connections a second that a service takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RateLimit {
     pub connections: u32,
@@ -107,14 +130,17 @@ impl TryFrom<RateLimit> for model::RateLimit {
 }
 
 /// A rule of the firewall marks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Mark {
     pub mark: u32,
+    #[schema(schema_with = values::protocol)]
     pub protocol: String,
     /// A prefix, `192.0.2.10/32`.
+    #[schema(schema_with = values::destination)]
     pub destination: String,
     /// Absent: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(schema_with = values::port_list)]
     pub ports: Vec<Ports>,
     pub owner: Owner,
 }
@@ -184,7 +210,7 @@ impl TryFrom<&Mark> for MarkEntry {
 }
 
 /// Who an object belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Owner {
     /// The configuration file.
@@ -204,19 +230,24 @@ impl Owner {
 }
 
 /// A real server of a service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Real {
     /// `10.0.0.2:80`.
+    #[schema(schema_with = values::real_id)]
     pub real: String,
+    #[schema(schema_with = values::forwarding_method)]
     pub forward: String,
     /// Under tun alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub tunnel: Option<Tunnel>,
     pub weight: u32,
     pub effective_weight: u32,
     /// `ready`, `drain` or `maint`.
+    #[schema(schema_with = values::real_state)]
     pub state: String,
     /// `up`.
+    #[schema(schema_with = values::health)]
     pub health: String,
     pub owner: Owner,
     /// `resolved`, or why not.
@@ -228,13 +259,20 @@ pub struct Real {
     pub inactive: u32,
     pub persistent: u32,
     pub stats: Stats,
+    #[serde(default)]
+    #[schema(required)]
+    pub rates: Stats,
+    /// As of a [`Service`].
+    #[serde(skip)]
+    pub etag: String,
 }
 
 /// How packets for a real under tun are wrapped up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Tunnel {
     /// `ipip`, `gue` or `gre`.
     #[serde(rename = "type")]
+    #[schema(schema_with = values::tunnel_type)]
     pub kind: String,
     /// Of gue.
     pub port: u16,
@@ -270,8 +308,9 @@ impl TryFrom<&Tunnel> for model::Tunnel {
     }
 }
 
-/// Counters since the object was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Counters since the object was made or they were zeroed; as `rates`, what they
+/// have grown by a second of late.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Stats {
     pub connections: u64,
     pub in_packets: u64,
@@ -282,20 +321,26 @@ pub struct Stats {
 
 /// A connection, or what keeps a persistent client with his real: state
 /// `NONE`, and the client's network with port 0.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Connection {
     /// `tcp`, `udp`, `sctp`; `ip` for a persistent client of a mark.
+    #[schema(schema_with = values::connection_protocol)]
     pub protocol: String,
     /// `198.51.100.7:40000`.
+    #[schema(schema_with = values::real_id)]
     pub client: String,
     /// `192.0.2.10:80`, also by way of a mark; `fwmark:80` for a persistent
     /// client of a mark.
     #[serde(rename = "virtual")]
+    #[schema(schema_with = values::virtual_end)]
     pub virtual_end: String,
     /// `10.0.0.2:80`.
+    #[schema(schema_with = values::real_id)]
     pub real: String,
+    #[schema(schema_with = values::forwarding_method)]
     pub forward: String,
     /// As `ipvsadm -Lc` has it, and `CUT`.
+    #[schema(schema_with = values::connection_state)]
     pub state: String,
     /// Until it is forgotten, without another packet.
     pub expires_s: u64,
@@ -303,13 +348,88 @@ pub struct Connection {
     pub in_bytes: u64,
     /// Under nat alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub out_packets: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub out_bytes: Option<u64>,
 }
 
+/// What would change, or has: a line each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Diff {
+    pub changes: Vec<String>,
+}
+
+/// What a configuration that was found right has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Checked {
+    pub valid: bool,
+    pub services: usize,
+    pub reals: usize,
+}
+
+impl From<&model::Config> for Checked {
+    fn from(config: &model::Config) -> Self {
+        Self {
+            valid: true,
+            services: config.services.len(),
+            reals: config.services.iter().map(|s| s.reals.len()).sum(),
+        }
+    }
+}
+
+/// What has happened, as `/v1/events` tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Event {
+    /// RFC 3339, UTC.
+    #[schema(format = DateTime)]
+    pub time: String,
+    pub kind: EventKind,
+    /// Who asked for it: `uid 0, pid 77` or `SIGHUP`; absent where nobody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub by: Option<String>,
+    /// One line that names the object.
+    pub text: String,
+}
+
+/// What an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// Services, reals and what the operator has these do.
+    Service,
+    Mark,
+    Timeouts,
+    /// Connections were flushed.
+    Connections,
+    /// Counters were zeroed.
+    Counters,
+    /// The configuration was read again, or refused.
+    Reload,
+    /// A real's next hop answers, or does not.
+    NextHop,
+}
+
+impl EventKind {
+    /// As in `/v1/events`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::Mark => "mark",
+            Self::Timeouts => "timeouts",
+            Self::Connections => "connections",
+            Self::Counters => "counters",
+            Self::Reload => "reload",
+            Self::NextHop => "next_hop",
+        }
+    }
+}
+
 /// `/v1/status`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     pub version: String,
     pub uptime_s: u64,
@@ -323,15 +443,16 @@ pub struct Status {
 }
 
 /// An interface that the program is attached to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Interface {
     pub name: String,
     /// `native`, `generic`, or `detached` while the interface is gone.
+    #[schema(schema_with = values::interface_mode)]
     pub mode: String,
 }
 
 /// Fill of one of the data plane's tables.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Table {
     pub name: String,
     pub entries: u64,
@@ -339,34 +460,68 @@ pub struct Table {
 }
 
 /// One service of `/v1/stats`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ServiceStats {
+    #[schema(schema_with = values::service_id)]
     pub service: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = values::service_name)]
     pub name: Option<String>,
     pub stats: Stats,
+    #[serde(default)]
+    #[schema(required)]
+    pub rates: Stats,
     pub reals: Vec<RealStats>,
 }
 
+impl From<Service> for ServiceStats {
+    fn from(service: Service) -> Self {
+        let of_real = |real: Real| RealStats {
+            real: real.real,
+            stats: real.stats,
+            rates: real.rates,
+        };
+        Self {
+            service: service.service,
+            name: service.name,
+            stats: service.stats,
+            rates: service.rates,
+            reals: service.reals.into_iter().map(of_real).collect(),
+        }
+    }
+}
+
 /// One real of `/v1/stats`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RealStats {
+    #[schema(schema_with = values::real_id)]
     pub real: String,
     pub stats: Stats,
+    #[serde(default)]
+    #[schema(required)]
+    pub rates: Stats,
 }
 
 /// An error: RFC 9457's problem document, `application/problem+json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// `about:blank`: the status says it all (RFC 9457 section 4.2.1).
     #[serde(rename = "type", default)]
+    #[schema(required)]
     pub kind: String,
     /// The status in words.
     #[serde(default)]
+    #[schema(required)]
     pub title: String,
     #[serde(default)]
+    #[schema(required)]
     pub status: u16,
     /// One sentence that names the object.
     #[serde(default)]
+    #[schema(required)]
     pub detail: String,
+    /// 404 and 409: of what kind the object is that is not there, or is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub object: Option<ObjectKind>,
 }

@@ -7,5 +7,5 @@ use clap::Parser;
 use lb_daemon::lbctl::{self, args::Args};
 
 fn main() -> ExitCode {
-    lbctl::main(Args::parse())
+    lbctl::main(Args::parse_from(lbctl::arguments(std::env::args_os())))
 }

@@ -4,45 +4,23 @@
 use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result};
-use clap::{Parser, Subcommand};
+use clap::Parser;
 use lb_daemon::{
     api,
-    config::{file, model::Config},
+    args::{Args, Command},
+    config::{accepted, file, model::Config},
     decap,
-    state::{director::Director, footprint::Footprint, handle::Handle, start},
+    state::{
+        director::Director,
+        footprint::Footprint,
+        handle::Handle,
+        start::{self, Unloaded},
+    },
 };
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
-
-const DEFAULT_CONFIG: &str = "/etc/lbd/lbd.toml";
-
-/// A layer-4 load balancer in XDP.
-#[derive(Debug, Parser)]
-#[command(name = "lbd", version, args_conflicts_with_subcommands = true)]
-struct Args {
-    /// The configuration.
-    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
-    config: PathBuf,
-    /// Validate the configuration and exit.
-    #[arg(long)]
-    check: bool,
-    #[command(subcommand)]
-    command: Option<Command>,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Detach and unpin everything that a stopped daemon left forwarding.
-    Unload {
-        /// The configuration that the daemon ran with.
-        #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
-        config: PathBuf,
-    },
-    /// On a real server: take the outer header off tunnelled packets.
-    Decap(decap::Args),
-}
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -86,11 +64,14 @@ fn start_log() {
 
 fn run(args: Args) -> Result<()> {
     match args.command {
-        Some(Command::Unload { config }) => unload(&file::load(config)?),
+        Some(Command::Unload { config }) => runtime()?.block_on(unload(&file::load(config)?)),
         Some(Command::Decap(args)) => runtime()?.block_on(decap::run(args)),
         None => {
             let config = file::load(&args.config)?;
             if args.check {
+                for warning in accepted::of_config(&config) {
+                    eprintln!("lbd: warning: {warning}");
+                }
                 println!(
                     "{}: ok, {} services",
                     args.config.display(),
@@ -111,12 +92,19 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
         .context("start the runtime")
 }
 
-fn unload(config: &Config) -> Result<()> {
+async fn unload(config: &Config) -> Result<()> {
     let pin_dir = config.director.pin_dir.display();
-    if start::unload(config)? {
+    let Unloaded {
+        data_plane,
+        addresses,
+    } = start::unload(config).await?;
+    if data_plane {
         println!("lbd: data plane removed from {pin_dir}");
     } else {
         println!("lbd: nothing is loaded under {pin_dir}");
+    }
+    if addresses > 0 {
+        println!("lbd: {addresses} virtual addresses removed");
     }
     Ok(())
 }
@@ -137,7 +125,8 @@ async fn serve(config: Config, path: PathBuf) -> Result<()> {
         &config.director.socket,
         config.director.socket_group.as_deref(),
     )?;
-    let director = Director::start(config, path, &mut footprint).await?;
+    let mut director = Director::start(config, path, &mut footprint).await?;
+    let (listen, problem) = director.metrics_service();
     footprint.keep();
     let (handle, requests) = Handle::channel();
     let (stop, stopped) = tokio::sync::watch::channel(false);
@@ -147,6 +136,7 @@ async fn serve(config: Config, path: PathBuf) -> Result<()> {
     };
     let state = tokio::spawn(director.run(requests, until_stopped()));
     let api = tokio::spawn(api::serve(socket, handle.clone(), until_stopped()));
+    tokio::spawn(api::serve_metrics(handle.clone(), listen, problem));
     let _ = sd_notify::notify(&[NotifyState::Ready]);
 
     let mut state = std::pin::pin!(state);

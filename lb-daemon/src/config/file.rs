@@ -6,10 +6,12 @@
 //! [`schema`]; the file is read by hand along it and not by derived structs,
 //! because only so does every error know its line and the key's full path.
 
+mod alerts;
 mod defence;
 mod director;
 mod duration;
 mod entry;
+mod health;
 mod mark;
 mod persistence;
 mod schema;
@@ -19,13 +21,13 @@ mod source;
 mod table;
 mod timeouts;
 
-use std::{fs::File, io::Read, path::Path};
+use std::{fs::File, io::Read, path::Path, sync::Arc};
 
 use toml::de::DeTable;
 
-pub(crate) use self::duration::parse as duration;
-use self::{source::Source, table::Table};
-use super::model::Config;
+pub(crate) use self::duration::{parse as duration, text as duration_text};
+use self::{schema::Section, source::Source, table::Table};
+use super::model::{Config, ForwardingMethod, Health, RealHealth, ServiceId};
 
 /// A longer file is refused: larger than any set of services the tables hold.
 const MAX_FILE_BYTES: u64 = 64 << 20;
@@ -94,12 +96,49 @@ pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Config, ConfigError> 
         timeouts: timeouts::timeouts(&root)?,
         options: sections::options(&root)?,
         defence: defence::defence(&root)?,
+        metrics: sections::metrics(&root)?,
+        alerts: alerts::alerts(&root)?,
         marks: mark::marks(&root)?,
         services: service::services(&root)?,
     };
-    sections::check_later_sections(&root)?;
     sections::check_capacity(&root, &config)?;
     Ok(config)
+}
+
+/// What a file means that says no more than it must.
+pub(crate) fn defaults() -> Config {
+    parse("[director]\ninterfaces = [\"eth0\"]\n", "defaults").expect("all else has a default")
+}
+
+/// What [`super::write::health`] wrote about the service `id`, whose reals are
+/// forwarded to by `forward` by default.
+pub(crate) fn service_health(
+    text: &str,
+    id: ServiceId,
+    forward: ForwardingMethod,
+) -> Result<Arc<Health>, String> {
+    if text.is_empty() {
+        return Ok(Arc::default());
+    }
+    let read = |table: &Table<'_>| health::health(table, id, forward);
+    part(text, schema::SERVICE_HEALTH, read)
+}
+
+/// What [`super::write::real_health`] wrote.
+pub(crate) fn real_health(text: &str) -> Result<Option<Arc<RealHealth>>, String> {
+    part(text, schema::HEALTH_OF_REAL, health::real_health)
+}
+
+/// Reads the keys of one table.
+fn part<T>(
+    text: &str,
+    section: Section,
+    read: impl FnOnce(&Table<'_>) -> Result<T, ConfigError>,
+) -> Result<T, String> {
+    let source = Source::new("health".into(), text);
+    let document = DeTable::parse(text).map_err(|error| source.syntax_error(&error).to_string())?;
+    let table = Table::root(&source, &document, section).map_err(|error| error.to_string())?;
+    read(&table).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -291,8 +330,8 @@ mod tests {
                 "lbd.toml:10: service.real.weigth: unknown key; did you mean weight?",
             ),
             (
-                "[[service]]\n[service.health]\ntipe = 'tcp'\n",
-                "lbd.toml:5: service.health.tipe: unknown key; did you mean type?",
+                "[[service]]\nprotocol = 'tcp'\naddress = '192.0.2.10'\nport = 80\n[service.health]\ntipe = 'tcp'\n",
+                "lbd.toml:8: service.health.tipe: unknown key; did you mean type?",
             ),
             (
                 "[timeouts]\nquux = '3s'\n",
@@ -304,48 +343,90 @@ mod tests {
     }
 
     #[test]
-    fn what_this_version_does_not_do_is_refused() {
-        let service =
-            "[[service]]\nprotocol = 'tcp'\naddress = '192.0.2.10'\nport = 80\nscheduler = 'rr'\n";
-        for (text, line, key) in [
-            (
-                "[metrics]\nlisten = '127.0.0.1:9106'\n".to_owned(),
-                4,
-                "metrics.listen",
-            ),
-            ("[alerts]\nsmtp = 'mail:25'\n".to_owned(), 4, "alerts.smtp"),
-            (format!("{service}listen = []\n"), 8, "service.listen"),
-            (
-                format!("{service}quorum = {{ up = 2 }}\n"),
-                8,
-                "service.quorum.up",
-            ),
-            (
-                format!("{service}[service.sorry_server]\naddress = '10.0.0.9'\n"),
-                8,
-                "service.sorry_server",
-            ),
-            (
-                format!("{service}[[service.health]]\ntype = 'tcp'\n"),
-                8,
-                "service.health",
-            ),
-            (
-                format!(
-                    "{service}[[service.real]]\naddress = '10.0.0.2'\nnotify_up = ['/bin/true']\n"
-                ),
-                10,
-                "service.real.notify_up",
-            ),
-        ] {
-            let expected = format!("lbd.toml:{line}: {key}: not supported yet by this version");
-            assert_eq!(refused(&text), expected, "{text}");
-        }
-        let managed = "[director]\ninterfaces = ['eth0']\nmanage_addresses = true\n";
+    fn metrics_have_an_address() {
+        let listen = |text: &str| {
+            let text = format!("{DIRECTOR}[metrics]\nlisten = '{text}'\n");
+            parse(&text, "lbd.toml").map(|config| config.metrics.listen)
+        };
+        let address = "[::1]:9106".parse().unwrap();
+        assert_eq!(listen("[::1]:9106"), Ok(Some(address)));
         assert_eq!(
-            parse(managed, "lbd.toml").unwrap_err().to_string(),
-            "lbd.toml:3: director.manage_addresses: not supported yet by this version"
+            listen("9106").unwrap_err().to_string(),
+            "lbd.toml:4: metrics.listen: \"9106\" is not an address and a port: expected 127.0.0.1:9106"
         );
+    }
+
+    /// Whatever is done to a file, it is read or refused, and a refusal is one
+    /// line of the file; `fuzz/` looks further.
+    #[test]
+    fn no_text_brings_the_reading_down() {
+        const SHIPPED: &str = include_str!("../../../configs/lbd.toml");
+        const WORDS: [&str; 16] = [
+            "",
+            "#",
+            "\n",
+            "[",
+            "]]",
+            "=",
+            "'",
+            "\"",
+            "{",
+            "}",
+            ",",
+            "-1",
+            "99999999999999999999",
+            "\\x",
+            "é",
+            "[[service]]\n",
+        ];
+        let everything: String = SHIPPED
+            .lines()
+            .map(|line| {
+                line.strip_prefix('#')
+                    .filter(|key| key.contains('='))
+                    .unwrap_or(line)
+            })
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let mut rng = fastrand::Rng::with_seed(7);
+        let mut outcomes = [0, 0];
+        for round in 0..2000 {
+            let source = if round % 2 == 0 { SHIPPED } else { &everything };
+            // Most of the file is comments, and a change there is none.
+            let lines: Vec<_> = source
+                .lines()
+                .filter(|line| !line.starts_with("# "))
+                .collect();
+            let mut text = String::new();
+            for line in &lines {
+                match rng.u8(..) {
+                    0 => text.push_str(rng.choice(&lines).copied().unwrap_or_default()),
+                    1 => {
+                        let cut = line.char_indices().map(|(at, _)| at);
+                        let at = rng.choice(cut.collect::<Vec<_>>()).unwrap_or(0);
+                        text.push_str(&line[..at]);
+                        text.push_str(rng.choice(WORDS).unwrap_or_default());
+                        text.push_str(&line[at..]);
+                    }
+                    2 => {}
+                    _ => text.push_str(line),
+                }
+                text.push('\n');
+            }
+            match parse(&text, "lbd.toml") {
+                Ok(_) => outcomes[0] += 1,
+                Err(ConfigError::Refused { line, problem, .. }) => {
+                    assert!((1..=text.lines().count() + 1).contains(&line), "{line}");
+                    assert!(
+                        !problem.is_empty() && !problem.contains('\n'),
+                        "{problem:?}"
+                    );
+                    outcomes[1] += 1;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert!(outcomes.iter().all(|count| *count > 100), "{outcomes:?}");
     }
 
     #[test]

@@ -2,13 +2,16 @@
 //! with. Nothing here knows TOML.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
 pub use super::{
+    alerts::Alerts,
     defence::{Defence, RateLimit, SourceLimit, Strategy},
+    health::{Health, RealHealth},
     identity::{FirewallMark, IpFamily, RealId, ServiceId, VirtualAddress},
     mark::MarkRule,
     persistence::Persistence,
@@ -18,9 +21,10 @@ pub use super::{
 pub use lb_common::{connection::ForwardingMethod, real::TunnelKind, scheduler::Scheduler};
 use lb_common::{limits::MAX_WEIGHT, wire::protocol};
 
-/// A whole configuration. Services are in the order of the file, each with at
-/// least a unique [`ServiceId`]; no two of the marks' rules contradict each
-/// other.
+/// A whole configuration. Services are in the order of the file, each with a
+/// unique [`ServiceId`]; those of one name are a group, which stands together:
+/// one table with `listen` made them. No two of the marks' rules contradict
+/// each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     pub director: Director,
@@ -28,6 +32,9 @@ pub struct Config {
     pub timeouts: Timeouts,
     pub options: Options,
     pub defence: Defence,
+    pub metrics: Metrics,
+    /// None: no mail is sent.
+    pub alerts: Option<Alerts>,
     pub marks: Vec<MarkRule>,
     pub services: Vec<Service>,
 }
@@ -42,6 +49,9 @@ pub struct Director {
     pub state_dir: PathBuf,
     pub socket: PathBuf,
     pub socket_group: Option<String>,
+    /// lbd adds the VIPs to `vip_interface`, and removes them.
+    pub manage_addresses: bool,
+    pub vip_interface: String,
     pub detach_on_exit: bool,
 }
 
@@ -78,6 +88,13 @@ pub struct Options {
     /// ICMP messages a second and CPU.
     pub icmp_rate: u32,
     pub tunnel_sources: TunnelSources,
+}
+
+/// `[metrics]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// None: they are not served.
+    pub listen: Option<SocketAddr>,
 }
 
 /// The prefixes that the outer sources of tunnels are taken from, by flow; a
@@ -143,6 +160,7 @@ impl Protocol {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     pub id: ServiceId,
+    /// Shared by a group, else unique.
     pub name: Option<String>,
     pub scheduler: Scheduler,
     /// Bits of [`lb_common::scheduler::flag`] that the scheduler takes.
@@ -164,12 +182,13 @@ pub struct Service {
     pub on_down: OnDown,
     /// None: no limit.
     pub rate_limit: Option<RateLimit>,
+    pub health: Arc<Health>,
     /// Unique by [`RealId`].
     pub reals: Vec<Real>,
 }
 
 /// A real server of one service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Real {
     pub id: RealId,
     pub weight: Weight,
@@ -180,6 +199,8 @@ pub struct Real {
     pub upper_threshold: u32,
     /// Connections below which it no longer is; 0: 75 % of the upper.
     pub lower_threshold: u32,
+    /// What it has besides the service's; none: nothing.
+    pub health: Option<Arc<RealHealth>>,
     /// Set by lbctl and the API alone.
     pub state: RealState,
 }
@@ -187,7 +208,7 @@ pub struct Real {
 impl Service {
     /// A service of an identity, as it is when nothing else is said of it.
     #[must_use]
-    pub const fn new(id: ServiceId, scheduler: Scheduler) -> Self {
+    pub fn new(id: ServiceId, scheduler: Scheduler) -> Self {
         Self {
             id,
             name: None,
@@ -201,6 +222,7 @@ impl Service {
             one_packet: false,
             on_down: OnDown::Keep,
             rate_limit: None,
+            health: Arc::default(),
             reals: Vec::new(),
         }
     }
@@ -217,6 +239,7 @@ impl Real {
             tunnel: Tunnel::default(),
             upper_threshold: 0,
             lower_threshold: 0,
+            health: None,
             state: RealState::Ready,
         }
     }

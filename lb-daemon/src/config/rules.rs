@@ -1,7 +1,10 @@
 //! The rules that hold for a service and its reals, whoever made them: the
 //! file, lbctl or the API.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use lb_common::{
     addr::Addr,
@@ -9,7 +12,7 @@ use lb_common::{
 };
 
 use super::model::{
-    ForwardingMethod, IpFamily, Protocol, Real, Service, ServiceId, Tunnel, TunnelKind,
+    ForwardingMethod, IpFamily, Protocol, Real, RealId, Service, ServiceId, Tunnel, TunnelKind,
 };
 
 /// Why an object cannot be as asked for. The text names the object.
@@ -31,6 +34,16 @@ pub(super) fn invalid(key: &'static str, problem: impl Into<String>) -> Invalid 
 impl Service {
     /// Every rule about the service and each of its reals.
     pub fn validate(&self) -> Result<(), Invalid> {
+        self.check_settings()?;
+        self.check_reals()?;
+        self.reals
+            .iter()
+            .try_for_each(|real| real.validate(self.id))
+    }
+
+    /// The rules about the service itself; of its reals, their number alone
+    /// matters.
+    pub(super) fn check_settings(&self) -> Result<(), Invalid> {
         let id = self.id;
         if id.port() == Some(0) && self.persistence.is_none() {
             return Err(invalid(
@@ -45,6 +58,12 @@ impl Service {
         self.check_scheduling()?;
         self.check_one_packet()?;
         self.check_pool()?;
+        self.health.validate(id)
+    }
+
+    /// The rules about its reals together.
+    pub(super) fn check_reals(&self) -> Result<(), Invalid> {
+        let id = self.id;
         let limit = MAX_REALS_PER_SERVICE as usize;
         if self.reals.len() > limit {
             return Err(invalid(
@@ -52,16 +71,15 @@ impl Service {
                 format!("service {id}: more than {limit} reals"),
             ));
         }
-        for (i, real) in self.reals.iter().enumerate() {
-            if self.reals[..i].iter().any(|other| other.id == real.id) {
-                return Err(invalid(
-                    "real",
-                    format!("service {id}: real {} is listed twice", real.id),
-                ));
-            }
-            real.validate(id)?;
+        let mut reals: Vec<_> = self.reals.iter().map(|real| real.id).collect();
+        reals.sort_unstable();
+        match reals.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(invalid(
+                "real",
+                format!("service {id}: real {} is listed twice", pair[0]),
+            )),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// A pool that nothing would use is a mistake. Asked where somebody sets
@@ -211,8 +229,7 @@ impl Real {
     }
 }
 
-/// Refuses a service whose replies could be taken for those of one of `others`:
-/// without entries, only the real's address and port tell whose they are.
+/// Refuses a service whose replies could be taken for those of one of `others`.
 pub fn check_replies<'a>(
     service: &Service,
     others: impl IntoIterator<Item = &'a Service>,
@@ -220,25 +237,55 @@ pub fn check_replies<'a>(
     if !service.one_packet {
         return Ok(());
     }
-    let nat = |real: &&Real| real.forward == ForwardingMethod::Nat;
-    let others = others.into_iter().filter(|other| other.one_packet);
-    for other in others.filter(|other| other.id != service.id) {
-        for real in other.reals.iter().filter(nat) {
-            let is_same = |own: &Real| {
-                let any = own.id.port == 0 || real.id.port == 0;
-                own.id.address == real.id.address && (any || own.id.port == real.id.port)
-            };
-            if let Some(own) = service.reals.iter().filter(nat).find(|own| is_same(own)) {
+    let mut replies = Replies::default();
+    for other in others.into_iter().filter(|other| other.id != service.id) {
+        replies.note(other);
+    }
+    replies.check(service)
+}
+
+/// Where replies come from that have no entries: only the real's address and
+/// port tell which service's they are.
+#[derive(Debug, Default)]
+pub struct Replies(HashMap<IpAddr, Vec<(u16, ServiceId)>>);
+
+impl Replies {
+    /// Takes a service's replies in, unless they could be taken for those of
+    /// another that is in.
+    pub fn add(&mut self, service: &Service) -> Result<(), Invalid> {
+        self.check(service)?;
+        self.note(service);
+        Ok(())
+    }
+
+    fn note(&mut self, service: &Service) {
+        for real in Self::sources(service) {
+            let of_address = self.0.entry(real.address).or_default();
+            of_address.push((real.port, service.id));
+        }
+    }
+
+    fn check(&self, service: &Service) -> Result<(), Invalid> {
+        for own in Self::sources(service) {
+            let others = self.0.get(&own.address).into_iter().flatten();
+            let is_same = |port: u16| own.port == 0 || port == 0 || own.port == port;
+            if let Some((_, other)) = others.into_iter().find(|(port, _)| is_same(*port)) {
                 let problem = format!(
-                    "service {}: real {}: one_packet with nat, and service {} has it too: whose \
+                    "service {}: real {own}: one_packet with nat, and service {other} has it too: whose \
                      its replies are could not be told",
-                    service.id, own.id, other.id
+                    service.id
                 );
                 return Err(invalid("one_packet", problem));
             }
         }
+        Ok(())
     }
-    Ok(())
+
+    fn sources(service: &Service) -> impl Iterator<Item = RealId> + '_ {
+        let reals = service.reals.iter().filter(|_| service.one_packet);
+        let nat = reals.filter(|real| real.forward == ForwardingMethod::Nat);
+        nat.map(|real| real.id)
+    }
 }
 
 /// Why the port of SCTP stays (RFC 9260 section 6.8).
@@ -280,7 +327,7 @@ fn service_port(id: ServiceId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::model::{Persistence, RealId, Scheduler, VirtualAddress};
+    use crate::config::model::{Persistence, Scheduler, VirtualAddress};
 
     fn service(id: &str, forward: ForwardingMethod, reals: &[&str]) -> Service {
         let id: ServiceId = id.parse().unwrap();
@@ -363,7 +410,9 @@ mod tests {
             };
             let error = vip.validate().unwrap_err().to_string();
             assert!(error.contains(reason), "{address}: {error}");
-            let mut real = service("tcp:192.0.2.10:80", Tun, &["10.0.0.2:80"]).reals[0];
+            let mut real = service("tcp:192.0.2.10:80", Tun, &["10.0.0.2:80"])
+                .reals
+                .remove(0);
             real.id.address = address;
             let error = real.validate(of).unwrap_err().to_string();
             assert!(error.contains(reason), "{address}: {error}");
@@ -411,7 +460,9 @@ mod tests {
             let real = Real {
                 upper_threshold,
                 lower_threshold,
-                ..service("tcp:192.0.2.10:80", Dr, &["10.0.0.2:80"]).reals[0]
+                ..service("tcp:192.0.2.10:80", Dr, &["10.0.0.2:80"])
+                    .reals
+                    .remove(0)
             };
             real.validate("tcp:192.0.2.10:80".parse().unwrap())
         };
@@ -504,7 +555,9 @@ mod tests {
     fn tunnels_have_what_their_kind_has() {
         let of: ServiceId = "tcp:192.0.2.10:80".parse().unwrap();
         let real = |forward, kind, port, checksum| {
-            let mut real = service("tcp:192.0.2.10:80", forward, &["10.0.0.2:80"]).reals[0];
+            let mut real = service("tcp:192.0.2.10:80", forward, &["10.0.0.2:80"])
+                .reals
+                .remove(0);
             real.tunnel = Tunnel {
                 kind,
                 port,

@@ -16,7 +16,7 @@ use super::{
 pub const DEFAULT_TABLE_SIZE: u32 = 4093;
 
 /// The least is that of `CONFIG_IP_VS_MH_TAB_INDEX` too.
-const TABLE_SIZES: RangeInclusive<u32> = 251..=MAX_TABLE_SIZE;
+pub const TABLE_SIZES: RangeInclusive<u32> = 251..=MAX_TABLE_SIZE;
 
 /// The longest slow start: further on a weight is what is meant.
 pub const MAX_SLOW_START_S: u32 = 3600;

@@ -1,6 +1,5 @@
 //! The words that `lbd.toml`, the API and lbctl share, and what is said about
-//! one that is wrong. A word of the contract that this version does not act
-//! on yet is refused, never accepted in silence.
+//! one that is wrong.
 
 use std::net::IpAddr;
 
@@ -56,6 +55,18 @@ pub fn real_state(word: &str) -> Result<RealState, String> {
 pub fn strategy(word: &str) -> Result<Strategy, String> {
     Strategy::from_name(word)
         .ok_or_else(|| unknown("strategy", word, &Strategy::ALL.map(Strategy::name)))
+}
+
+/// Parses one of the words that `all` are called by.
+pub(super) fn one_of<T: Copy, const N: usize>(
+    kind: &'static str,
+    all: [T; N],
+    name: fn(T) -> &'static str,
+) -> impl FnOnce(&str) -> Result<T, String> {
+    move |word| {
+        let found = all.into_iter().find(|of| name(*of) == word);
+        found.ok_or_else(|| unknown(kind, word, &all.map(name)))
+    }
 }
 
 /// The family that a mark's packets are of.

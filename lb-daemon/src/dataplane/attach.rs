@@ -257,6 +257,17 @@ fn found_before(name: &str, mode: XdpMode, link_mode: &str) -> Option<String> {
     })
 }
 
+/// The first of `interfaces` whose link is in another mode than `mode` asks for.
+#[must_use]
+pub fn displaced<'a>(pins: &PinDir, interfaces: &'a [String], mode: XdpMode) -> Option<&'a str> {
+    let links = pins.links();
+    let is_displaced = |name: &&String| {
+        let mut links = links.iter();
+        links.any(|(link, link_mode, _)| link == *name && !suits(link_mode, mode))
+    };
+    interfaces.iter().find(is_displaced).map(String::as_str)
+}
+
 fn suits(link_mode: &str, mode: XdpMode) -> bool {
     match mode {
         XdpMode::Auto => true,

@@ -95,9 +95,20 @@ impl<K: FlowKey + Pod> ConnectionTable<K> {
         (found == *key).then_some(connection)
     }
 
-    /// Puts an entry in, or in the place of the key's own. False: there is no room.
+    /// Is empty, and has of another table of the family what its defences remember.
     ///
     /// No program may run meanwhile.
+    ///
+    /// # Errors
+    /// The kernel does not take the table's state.
+    pub(super) fn begin_as(&mut self, other: &Self) -> io::Result<()> {
+        self.set_state(other.state()?)?;
+        self.clear()
+    }
+
+    /// Puts an entry in, or in the place of the key's own. False: there is no room.
+    ///
+    /// Programs may look up meanwhile, and none may make or end connections.
     ///
     /// # Errors
     /// The kernel does not take the table's state.
@@ -221,7 +232,7 @@ impl<K: FlowKey + Pod> ConnectionTable<K> {
                 };
                 match self.look_up(&key) {
                     Some((choice, at, _, _)) if at == number => {
-                        elsewhere -= i64::from(choice.min(2))
+                        elsewhere -= i64::from(choice.min(2));
                     }
                     _ => faults.push(format!("what bucket {number} has is not found")),
                 }

@@ -37,6 +37,16 @@ pub enum DataPlaneError {
         found: u32,
         ours: u32,
     },
+    #[error(
+        "capacity.{key} is too small for the data plane pinned under {path}: {needed} are in use, and there would be \
+         room for {room}; it goes on forwarding; start with its own configuration, or remove it by `lbd unload`"
+    )]
+    NoRoom {
+        path: PathBuf,
+        key: &'static str,
+        needed: u64,
+        room: u32,
+    },
     #[error("program {name}: {source}")]
     Program {
         name: String,

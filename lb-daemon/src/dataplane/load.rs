@@ -4,41 +4,22 @@ use std::{
     collections::HashMap,
     fs,
     hash::{BuildHasher as _, Hasher as _, RandomState},
-    mem::size_of,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    path::Path,
     sync::Arc,
 };
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    maps::{Array, Map, MapData, MapType, PerCpuArray, ProgramArray, RingBuf, lpm_trie::Key},
+    maps::{Array, Map, MapData, PerCpuArray, ProgramArray, RingBuf},
     programs::{Program, ProgramFd, Xdp},
 };
 use aya_log::EbpfLogger;
 use lb_common::{
-    abi::{Event, Scratch, Settings, map, program, stage},
-    addr::Addr,
-    defence::TableState,
-    filter,
-    firewall_mark::{MarkKey, MarkPorts},
+    abi::{ABI_VERSION, map, program, stage},
     flow::{FlowKey, FlowKeyV4, FlowKeyV6},
-    fragment::{FragmentKey, FragmentVerdict},
-    limits::{
-        ACCESS_PREFIXES, EXPIRIES_BYTES, FRAGMENTED_DATAGRAMS, LIMITED_SOURCES,
-        MAX_REALS_PER_SERVICE, MAX_TABLE_SIZE, WALK_PAUSE_BYTES,
-    },
-    persistence::{Template, TemplateKey},
-    real::{CLIENT_HOPS, ClientHop, Egress, Live, NextHop, Pool, RealCounts, RealServer},
-    scheduler::{
-        SHELF, Scheduler,
-        locality::{LocalityKey, LocalitySet},
-        maglev,
-    },
-    service::{AddressKey, Plan, Policy, ReplyEnd, ServiceKey},
-    stats::RealStats,
-    sweep::Pace,
-    table::{self, Bucket, Entry, FREE_STACKS, FreePlaces, Shape},
-    verdict::DROP_SLOTS,
+    scheduler::Scheduler,
+    table::{self, Shape},
 };
 
 use tokio::io::unix::AsyncFd;
@@ -46,162 +27,18 @@ use tokio::io::unix::AsyncFd;
 use super::{
     DataPlaneError, Tables,
     connection_table::{ConnectionTable, Maps},
-    localities::{LOCALITIES, Localities},
+    localities::Localities,
     mapped::Mapped,
+    migrate::{self, Migration},
     object,
     pinned::PinDir,
+    sizes::Sizes,
     sweep::{SweptConnections, SweptTemplates, Walked},
     syscall::link_iterator,
 };
-use crate::config::model::Capacity;
 
-/// Words of plans for each real slot: a real stands in several lists under
-/// wrr, has places in a table, and a plan lives beside its successor.
-const PLAN_WORDS_PER_REAL: u32 = 64 + 2 * maglev::MOST_PLACES;
-/// And for each service, whose table is long even for few reals.
-const PLAN_WORDS_PER_SERVICE: u32 = 2 * maglev::SHORTEST;
-/// Enough for the longest of plans beside its successor, and others: wrr's of as
-/// many weights as reals, and mh's table.
-const LEAST_PLAN_WORDS: u32 =
-    MAX_REALS_PER_SERVICE * (MAX_REALS_PER_SERVICE + 16) + 4 * MAX_TABLE_SIZE;
-/// Plans beyond two a service, for those that wait to be reused.
-const SPARE_PLANS: u32 = 64;
 /// The kernel's iterator over the elements of a map.
 const MAP_ELEMENTS: &str = "bpf_map_elem";
-const EVENTS_BYTES: u32 = 64 * 1024;
-/// Destinations of firewall marks.
-pub const MARKS: u32 = 65_536;
-/// VLAN interfaces: as many as one port can have (IEEE 802.1Q).
-pub const PORTS: u32 = 4096;
-
-/// Entries of each map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sizes {
-    /// For each family.
-    pub connections: u32,
-    pub services: u32,
-    pub reals: u32,
-    pub plans: u32,
-    pub plan_words: u32,
-    pub next_hops: u32,
-    /// Persistence templates.
-    pub templates: u32,
-}
-
-impl From<Capacity> for Sizes {
-    fn from(capacity: Capacity) -> Self {
-        Self {
-            connections: capacity.connections,
-            services: capacity.services,
-            reals: capacity.reals,
-            plans: capacity
-                .services
-                .saturating_mul(2)
-                .saturating_add(SPARE_PLANS),
-            plan_words: plan_words(&capacity),
-            next_hops: capacity.reals,
-            templates: capacity.persistence,
-        }
-    }
-}
-
-/// Words for the plans, whole shelves.
-fn plan_words(capacity: &Capacity) -> u32 {
-    let reals = capacity.reals.saturating_mul(PLAN_WORDS_PER_REAL);
-    let services = capacity.services.saturating_mul(PLAN_WORDS_PER_SERVICE);
-    let words = reals.saturating_add(services).max(LEAST_PLAN_WORDS);
-    words
-        .min(u32::MAX - SHELF as u32)
-        .next_multiple_of(SHELF as u32)
-}
-
-/// How a map looks in the kernel.
-#[derive(Debug)]
-pub struct Layout {
-    pub name: &'static str,
-    pub map_type: MapType,
-    pub key_size: u32,
-    pub value_size: u32,
-    pub max_entries: u32,
-}
-
-impl Sizes {
-    /// Places for half-open connections by nat: a power of two.
-    #[must_use]
-    pub const fn half_open(&self) -> u32 {
-        let eighth = self.connections / 8;
-        if eighth < 64 {
-            64
-        } else {
-            (eighth / 2 + 1).next_power_of_two()
-        }
-    }
-
-    /// The layout of every pinned map.
-    #[must_use]
-    pub fn layouts(&self) -> Vec<Layout> {
-        fn layout<K, V>(name: &'static str, map_type: MapType, max_entries: u32) -> Layout {
-            let (key_size, value_size) = (size_of::<K>() as u32, size_of::<V>() as u32);
-            Layout {
-                name,
-                map_type,
-                key_size,
-                value_size,
-                max_entries,
-            }
-        }
-        let shelves = |values: u32| values.div_ceil(SHELF as u32);
-        use MapType::{Array, Hash, LpmTrie, LruHash, PerCpuArray};
-        // At most one for each service and one for each real.
-        let addresses = self.services.saturating_add(self.reals);
-        vec![
-            layout::<u32, Entry<FlowKeyV4>>(map::CONNECTIONS_V4, Array, self.connections),
-            layout::<u32, Entry<FlowKeyV6>>(map::CONNECTIONS_V6, Array, self.connections),
-            layout::<u32, Bucket>(map::INDEX_V4, Array, table::buckets(self.connections)),
-            layout::<u32, Bucket>(map::INDEX_V6, Array, table::buckets(self.connections)),
-            layout::<u32, FreePlaces>(map::FREE_V4, Array, FREE_STACKS),
-            layout::<u32, FreePlaces>(map::FREE_V6, Array, FREE_STACKS),
-            layout::<u32, Shape>(map::TABLE, Array, 1),
-            layout::<u32, TableState>(map::TABLE_STATES, Array, 2),
-            layout::<u32, FlowKeyV4>(map::HALF_OPEN_V4, Array, self.half_open()),
-            layout::<u32, FlowKeyV6>(map::HALF_OPEN_V6, Array, self.half_open()),
-            layout::<TemplateKey, Template>(map::TEMPLATES, Hash, self.templates),
-            layout::<Key<Addr>, u32>(map::DENY, LpmTrie, ACCESS_PREFIXES),
-            layout::<Key<Addr>, u32>(map::ALLOW, LpmTrie, ACCESS_PREFIXES),
-            layout::<Key<MarkKey>, MarkPorts>(map::MARKS, LpmTrie, MARKS),
-            layout::<Addr, u64>(map::SOURCE_RATES, LruHash, LIMITED_SOURCES),
-            layout::<u32, u64>(map::SERVICE_RATES, Array, self.services),
-            layout::<u32, Policy>(map::POLICIES, Array, self.services),
-            layout::<ReplyEnd, ReplyEnd>(map::ONE_PACKET_REALS, Hash, self.reals),
-            layout::<FragmentKey, FragmentVerdict>(map::FRAGMENTS, LruHash, FRAGMENTED_DATAGRAMS),
-            layout::<ServiceKey, u32>(map::SERVICES, Hash, self.services),
-            layout::<AddressKey, u32>(map::ADDRESSES, Hash, addresses),
-            layout::<u32, Pool>(map::MASQUERADE, Hash, self.services),
-            layout::<u32, Egress>(map::PORTS, Hash, PORTS),
-            layout::<u32, u64>(map::CURRENT_PLANS, Array, self.services),
-            layout::<u32, RealStats>(map::SERVICE_STATS, Array, self.services),
-            layout::<u32, Plan>(map::PLANS, Array, self.plans),
-            layout::<u32, [u32; SHELF]>(map::PLAN_WORDS, Array, shelves(self.plan_words)),
-            layout::<LocalityKey, LocalitySet>(map::LOCALITIES, Hash, LOCALITIES),
-            layout::<u32, u64>(map::FILTER, Array, filter::WORDS),
-            layout::<u32, u32>(map::LOCALITY_COUNTS, Array, self.services),
-            layout::<u32, RealServer>(map::REALS, Array, self.reals),
-            layout::<u32, [RealCounts; SHELF]>(map::REAL_COUNTS, Array, shelves(self.reals)),
-            layout::<u32, Live>(map::LIVE, Array, self.reals),
-            layout::<u32, Pace>(map::PACE, Array, 1),
-            layout::<u32, [u8; WALK_PAUSE_BYTES]>(map::PAUSE, Array, 1),
-            layout::<u32, RealStats>(map::REAL_STATS, PerCpuArray, self.reals),
-            layout::<u32, NextHop>(map::NEXT_HOPS, Array, self.next_hops),
-            layout::<u32, ClientHop>(map::CLIENT_HOPS, Array, CLIENT_HOPS),
-            layout::<u32, Settings>(map::SETTINGS, Array, 1),
-            layout::<u32, u64>(map::DROPS, PerCpuArray, DROP_SLOTS),
-            layout::<u32, Scratch>(map::SCRATCH, PerCpuArray, 2),
-            layout::<u32, u32>(map::STAGES, MapType::ProgramArray, stage::COUNT),
-            layout::<(), ()>(map::EVENTS, MapType::RingBuf, EVENTS_BYTES),
-            layout::<(), ()>(map::EXPIRIES, MapType::RingBuf, EXPIRIES_BYTES),
-        ]
-    }
-}
 
 /// The programs in the kernel, loaded and not yet attached.
 pub struct Programs {
@@ -222,37 +59,68 @@ pub struct Loaded {
     pub walked: Walked,
     /// True when the maps were there already.
     pub adopted: bool,
+    /// The maps that were there are of other sizes, or have not been left altogether:
+    /// see [`Migration`] for what is to be done.
+    pub migration: Option<Migration>,
 }
 
 impl Programs {
     /// Loads the programs. The maps are those pinned in `pins`, which match
-    /// `sizes`, or new ones, pinned there. After an error nothing new is
-    /// left.
+    /// `sizes`, or new ones, pinned there; or new ones in [`PinDir::staging`], filled
+    /// from those that are pinned. After an error nothing new is left.
     pub fn load(pins: &PinDir, sizes: &Sizes) -> Result<Loaded, DataPlaneError> {
-        let adopted = pins.is_adoptable(sizes);
-        if adopted {
-            pins.check(sizes)?;
-        } else {
+        let is_unfinished = pins.recover()?;
+        if !pins.is_adoptable(sizes) {
             pins.check_other_versions()?;
             // What a start that was cut off may have left.
             pins.clear()?;
-            fs::create_dir_all(pins.path()).map_err(|source| DataPlaneError::Path {
-                action: "create",
-                path: pins.path().to_owned(),
-                source,
-            })?;
+            make_folder(pins.path())?;
+            let loaded = Self::load_all(pins.path(), sizes, false);
+            if loaded.is_err() {
+                let _ = pins.clear();
+            }
+            return loaded;
         }
-        let loaded = Self::load_all(pins, sizes, adopted);
-        if loaded.is_err() && !adopted {
-            let _ = pins.clear();
+        pins.check_other_versions()?;
+        match pins.check(sizes) {
+            Ok(()) => {
+                let mut loaded = Self::load_all(pins.path(), sizes, true)?;
+                if is_unfinished {
+                    loaded.migration = Some(Migration::open(&pins.former(), ABI_VERSION)?);
+                }
+                Ok(loaded)
+            }
+            Err(mismatch) if is_unfinished => Err(mismatch),
+            Err(_) => {
+                let migration = migrate::of(pins, sizes)?;
+                let loaded = Self::load_migrated(pins, sizes, migration);
+                if loaded.is_err() {
+                    let _ = pins.forget_staging();
+                }
+                loaded
+            }
         }
-        loaded
     }
 
-    fn load_all(pins: &PinDir, sizes: &Sizes, adopted: bool) -> Result<Loaded, DataPlaneError> {
+    fn load_migrated(
+        pins: &PinDir,
+        sizes: &Sizes,
+        mut migration: Migration,
+    ) -> Result<Loaded, DataPlaneError> {
+        make_folder(&pins.staging())?;
+        let loaded = Self::load_all(&pins.staging(), sizes, false)?;
+        migration.copy(&pins.staging())?;
+        Ok(Loaded {
+            adopted: true,
+            migration: Some(migration),
+            ..loaded
+        })
+    }
+
+    fn load_all(folder: &Path, sizes: &Sizes, adopted: bool) -> Result<Loaded, DataPlaneError> {
         let level = log_level();
         let mut loader = EbpfLoader::new();
-        loader.default_map_pin_directory(pins.path());
+        loader.default_map_pin_directory(folder);
         loader.override_global(aya_log::LEVEL, &level, true);
         for layout in sizes.layouts() {
             loader.map_max_entries(layout.name, layout.max_entries);
@@ -289,13 +157,20 @@ impl Programs {
             connections_v6,
             walked,
             adopted,
+            migration: None,
         })
     }
 
     /// Puts every stage's program into the program array.
     pub fn set_stages(&mut self) -> Result<(), DataPlaneError> {
+        self.set_stages_but(&[])
+    }
+
+    /// As [`Self::set_stages`], without some of them.
+    pub fn set_stages_but(&mut self, held: &[u32]) -> Result<(), DataPlaneError> {
         let schedulers = Scheduler::ALL.iter().map(|s| (*s as u32, s.program()));
-        for (index, name) in schedulers.chain(stage::ALL) {
+        let stages = schedulers.chain(stage::ALL);
+        for (index, name) in stages.filter(|(index, _)| !held.contains(index)) {
             let fd = self.fd(name)?;
             self.stages
                 .set(index, &fd, 0)
@@ -417,6 +292,14 @@ fn owned(fd: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, DataPlaneError> {
         })
 }
 
+fn make_folder(path: &Path) -> Result<(), DataPlaneError> {
+    fs::create_dir_all(path).map_err(|source| DataPlaneError::Path {
+        action: "create",
+        path: path.to_owned(),
+        source,
+    })
+}
+
 fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, DataPlaneError> {
     ebpf.take_map(name)
         .ok_or_else(|| DataPlaneError::Missing(format!("map {name}")))
@@ -529,7 +412,9 @@ fn localities(ebpf: &Ebpf, sizes: &Sizes) -> Result<Localities, DataPlaneError> 
 
 fn map_fd(ebpf: &Ebpf, name: &'static str) -> Result<OwnedFd, DataPlaneError> {
     match ebpf.map(name) {
-        Some(Map::Array(data) | Map::HashMap(data)) => owned(data.fd().as_fd(), name),
+        Some(Map::Array(data) | Map::HashMap(data) | Map::PerCpuArray(data)) => {
+            owned(data.fd().as_fd(), name)
+        }
         _ => Err(DataPlaneError::Missing(format!("map {name}"))),
     }
 }
@@ -556,6 +441,7 @@ fn typed<T: TryFrom<Map, Error = aya::maps::MapError>>(
 }
 
 fn tables(ebpf: &mut Ebpf, sizes: &Sizes, repair: OwnedFd) -> Result<Tables, DataPlaneError> {
+    let all_real_stats = map_fd(ebpf, map::REAL_STATS)?;
     Ok(Tables {
         repair,
         services: typed(ebpf, map::SERVICES)?,
@@ -570,6 +456,12 @@ fn tables(ebpf: &mut Ebpf, sizes: &Sizes, repair: OwnedFd) -> Result<Tables, Dat
         reals: typed(ebpf, map::REALS)?,
         real_counts: mapped(ebpf, map::REAL_COUNTS, sizes.reals)?,
         real_stats: typed::<PerCpuArray<_, _>>(ebpf, map::REAL_STATS)?,
+        all_real_stats,
+        cpus: aya::util::nr_cpus().map_err(|(_, source)| DataPlaneError::Path {
+            action: "read",
+            path: "/sys/devices/system/cpu/possible".into(),
+            source,
+        })?,
         service_stats: typed(ebpf, map::SERVICE_STATS)?,
         next_hops: typed(ebpf, map::NEXT_HOPS)?,
         settings: typed(ebpf, map::SETTINGS)?,
@@ -582,5 +474,3 @@ fn tables(ebpf: &mut Ebpf, sizes: &Sizes, repair: OwnedFd) -> Result<Tables, Dat
         drops: typed(ebpf, map::DROPS)?,
     })
 }
-
-const _: () = assert!(size_of::<Event>() <= EVENTS_BYTES as usize);

@@ -3,6 +3,7 @@
 
 use std::{
     fs::{self, File},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -13,6 +14,7 @@ use nix::fcntl::{Flock, FlockArg};
 use super::{
     DataPlaneError, Sizes,
     bpffs::{name_of_pin, pin_name},
+    syscall::detach_pinned_link,
 };
 
 /// Begins the names of pinned links.
@@ -58,6 +60,60 @@ impl PinDir {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where maps of other sizes are made, to take this folder's name.
+    #[must_use]
+    pub fn staging(&self) -> PathBuf {
+        self.root.join(format!("v{ABI_VERSION}_new"))
+    }
+
+    /// Where the maps that they take the place of are until their end.
+    #[must_use]
+    pub fn former(&self) -> PathBuf {
+        self.root.join(format!("v{ABI_VERSION}_old"))
+    }
+
+    /// Puts the maps of [`Self::staging`] in the place of those that were there, and
+    /// moves the links to them. The links' programs, and so what forwards, are the
+    /// former ones still. Nothing where there are none to promote.
+    pub fn promote(&self) -> Result<(), DataPlaneError> {
+        let former = self.former();
+        if !self.staging().exists() {
+            return Ok(());
+        }
+        rename(&self.path, &former)?;
+        rename(&self.staging(), &self.path)?;
+        move_links(&former, &self.path)
+    }
+
+    /// Takes back a [`Self::promote`] that was cut off before its maps had their name,
+    /// and ends it where it was cut off later. True: [`Self::former`] is there, and what
+    /// it has is to be carried over.
+    pub fn recover(&self) -> Result<bool, DataPlaneError> {
+        let (staging, former) = (self.staging(), self.former());
+        if former.exists() && !self.path.exists() {
+            rename(&former, &self.path)?;
+        }
+        if staging.exists() {
+            clear_folder(&staging)?;
+        }
+        if former.exists() {
+            move_links(&former, &self.path)?;
+        }
+        Ok(former.exists())
+    }
+
+    /// The former maps are of no use any more: all that they had is in the others. In
+    /// one step, since half of them would be nothing to carry over from;
+    /// [`Self::forget_staging`] removes them.
+    pub fn retire_former(&self) -> Result<(), DataPlaneError> {
+        rename(&self.former(), &self.staging())
+    }
+
+    /// Removes what [`Self::promote`] has not taken, or has taken the place of.
+    pub fn forget_staging(&self) -> Result<(), DataPlaneError> {
+        clear_folder(&self.staging())
     }
 
     /// Whether anything of a data plane is there.
@@ -170,23 +226,55 @@ impl PinDir {
     /// As [`Self::remove`], but the folder stays: it is what is locked, and a
     /// folder made anew in its place would not be.
     pub fn clear(&self) -> Result<(), DataPlaneError> {
-        if !self.path.exists() {
-            return Ok(());
-        }
-        let error = |path: &Path, source| DataPlaneError::Path {
-            action: "remove",
-            path: path.to_owned(),
-            source,
-        };
-        // Links first: no packet may meet a half-removed data plane.
-        let mut names = entries(&self.path);
-        names.sort_by_key(|name| !name.starts_with(LINK_PREFIX));
-        for name in names {
-            let path = self.path.join(name);
-            fs::remove_file(&path).map_err(|e| error(&path, e))?;
-        }
-        fs::remove_dir(&self.path).map_err(|e| error(&self.path, e))
+        let folders = [&self.path, &self.former(), &self.staging()];
+        folders.into_iter().try_for_each(|path| clear_folder(path))
     }
+}
+
+/// Removes all pins of a folder, and it.
+fn clear_folder(folder: &Path) -> Result<(), DataPlaneError> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    let error = |path: &Path, source| DataPlaneError::Path {
+        action: "remove",
+        path: path.to_owned(),
+        source,
+    };
+    // Links first: no packet may meet a half-removed data plane.
+    let mut names = entries(folder);
+    names.sort_by_key(|name| !name.starts_with(LINK_PREFIX));
+    for name in names {
+        let path = folder.join(&name);
+        // At once: without its pin alone it would go on for a moment. A link whose
+        // interface is gone cannot be detached, and need not be.
+        let _ = name
+            .starts_with(LINK_PREFIX)
+            .then(|| detach_pinned_link(&path));
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(error(&path, source));
+            }
+            _ => {}
+        }
+    }
+    fs::remove_dir(folder).map_err(|e| error(folder, e))
+}
+
+fn move_links(from: &Path, to: &Path) -> Result<(), DataPlaneError> {
+    let mut names = entries(from).into_iter();
+    names
+        .by_ref()
+        .filter(|name| name.starts_with(LINK_PREFIX))
+        .try_for_each(|name| rename(&from.join(&name), &to.join(&name)))
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), DataPlaneError> {
+    fs::rename(from, to).map_err(|source| DataPlaneError::Path {
+        action: "rename",
+        path: from.to_owned(),
+        source,
+    })
 }
 
 /// The key that says how many entries a map has.
@@ -234,5 +322,55 @@ mod tests {
         assert_eq!(error, expected);
         pins.clear().unwrap();
         assert!(other.exists() && !pins.path().exists());
+    }
+
+    /// Folders and files in the place of a bpffs's: what is where after a start that was
+    /// cut off at each step.
+    #[test]
+    fn a_promotion_that_is_cut_off_is_taken_back_or_ended() {
+        let steps = |root: &Path, count: usize| {
+            let pins = PinDir::open(root).unwrap();
+            let (path, staging, former) = (pins.path().to_owned(), pins.staging(), pins.former());
+            for (folder, names) in [
+                (&path, &["link_native_eth0", "link_native_eth1", "OLD"][..]),
+                (&staging, &["NEW"][..]),
+            ] {
+                fs::create_dir(folder).unwrap();
+                names
+                    .iter()
+                    .for_each(|name| fs::write(folder.join(name), "").unwrap());
+            }
+            let link = "link_native_eth0";
+            let renames = [
+                (path.clone(), former.clone()),
+                (staging, path.clone()),
+                (former.join(link), path.join(link)),
+            ];
+            for (from, to) in renames.iter().take(count) {
+                fs::rename(from, to).unwrap();
+            }
+            pins
+        };
+        for count in 0..=3 {
+            let root = tempfile::tempdir().unwrap();
+            let pins = steps(root.path(), count);
+            let is_ahead = count >= 2;
+            assert_eq!(pins.recover().unwrap(), is_ahead, "{count}");
+            assert_eq!(pins.links().len(), 2, "{count}");
+            assert!(!pins.staging().exists());
+            assert_eq!(pins.path().join("NEW").exists(), is_ahead);
+            assert_eq!(pins.path().join("OLD").exists(), !is_ahead);
+            assert_eq!(pins.former().join("OLD").exists(), is_ahead);
+            assert_eq!(pins.recover().unwrap(), is_ahead);
+            pins.clear().unwrap();
+            assert_eq!(entries(root.path()), [] as [String; 0]);
+        }
+        let root = tempfile::tempdir().unwrap();
+        let pins = steps(root.path(), 0);
+        pins.promote().unwrap();
+        assert!(pins.recover().unwrap() && pins.links().len() == 2);
+        pins.retire_former().unwrap();
+        pins.forget_staging().unwrap();
+        assert!(!pins.recover().unwrap() && pins.path().join("NEW").exists());
     }
 }

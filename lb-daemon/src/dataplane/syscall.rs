@@ -20,6 +20,7 @@ use aya::Pod;
 const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
+const BPF_MAP_GET_NEXT_KEY: libc::c_long = 4;
 const BPF_OBJ_PIN: libc::c_long = 6;
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_PROG_TEST_RUN: libc::c_long = 10;
@@ -167,15 +168,51 @@ pub(super) fn lookup_batch<K: Pod, V: Pod>(
     keys: &mut [MaybeUninit<K>],
     values: &mut [MaybeUninit<V>],
 ) -> io::Result<(usize, Position)> {
+    let count = keys.len().min(values.len());
+    lookup_batch_into(
+        map,
+        position,
+        keys.as_mut_ptr() as u64,
+        values.as_mut_ptr() as u64,
+        count,
+    )
+}
+
+/// The same of an array with a value of `V` for each of `cpus`, whose size is a
+/// multiple of 8: `values` has as many times more.
+pub(super) fn lookup_batch_per_cpu<V: Pod>(
+    map: BorrowedFd<'_>,
+    position: Position,
+    keys: &mut [MaybeUninit<u32>],
+    values: &mut [MaybeUninit<V>],
+    cpus: usize,
+) -> io::Result<(usize, Position)> {
+    let count = keys.len().min(values.len() / cpus.max(1));
+    lookup_batch_into(
+        map,
+        position,
+        keys.as_mut_ptr() as u64,
+        values.as_mut_ptr() as u64,
+        count,
+    )
+}
+
+fn lookup_batch_into(
+    map: BorrowedFd<'_>,
+    position: Position,
+    keys: u64,
+    values: u64,
+    count: usize,
+) -> io::Result<(usize, Position)> {
     let mut next = 0u32;
     let mut attr = BatchAttr {
         in_batch: position
             .as_ref()
             .map_or(0, |p| std::ptr::from_ref(p) as u64),
         out_batch: &raw mut next as u64,
-        keys: keys.as_mut_ptr() as u64,
-        values: values.as_mut_ptr() as u64,
-        count: u32::try_from(keys.len().min(values.len())).unwrap_or(u32::MAX),
+        keys,
+        values,
+        count: u32::try_from(count).unwrap_or(u32::MAX),
         map_fd: map.as_raw_fd().cast_unsigned(),
         ..BatchAttr::default()
     };
@@ -224,6 +261,45 @@ pub(super) fn lookup<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result
     }
 }
 
+/// The key behind `key`, or the first, into `next`; false: there is none. Both are as
+/// long as the map's keys.
+pub(super) fn next_key(
+    map: BorrowedFd<'_>,
+    key: Option<&[u8]>,
+    next: &mut [u8],
+) -> io::Result<bool> {
+    let mut attr = ElementAttr {
+        map_fd: map.as_raw_fd().cast_unsigned(),
+        key: key.map_or(0, |key| key.as_ptr() as u64),
+        value: next.as_mut_ptr() as u64,
+        ..ElementAttr::default()
+    };
+    is_there(bpf(BPF_MAP_GET_NEXT_KEY, &mut attr))
+}
+
+/// The value that a map has at a key, into `value`; false: it has none. Both are as long
+/// as the map's, of per-CPU maps with the values of all CPUs.
+pub(super) fn raw_lookup(map: BorrowedFd<'_>, key: &[u8], value: &mut [u8]) -> io::Result<bool> {
+    let mut attr = ElementAttr {
+        map_fd: map.as_raw_fd().cast_unsigned(),
+        key: key.as_ptr() as u64,
+        value: value.as_mut_ptr() as u64,
+        ..ElementAttr::default()
+    };
+    is_there(bpf(BPF_MAP_LOOKUP_ELEM, &mut attr))
+}
+
+/// Writes a value as [`raw_lookup`] reads it.
+pub(super) fn raw_update(map: BorrowedFd<'_>, key: &[u8], value: &[u8]) -> io::Result<()> {
+    let mut attr = ElementAttr {
+        map_fd: map.as_raw_fd().cast_unsigned(),
+        key: key.as_ptr() as u64,
+        value: value.as_ptr() as u64,
+        ..ElementAttr::default()
+    };
+    bpf(BPF_MAP_UPDATE_ELEM, &mut attr).map(drop)
+}
+
 /// Writes the value that a hash map of `K` and `V` has at a key, unless it has
 /// none any more.
 pub(super) fn replace<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K, value: &V) -> io::Result<()> {
@@ -245,6 +321,14 @@ pub(super) fn remove<K: Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<()> {
         ..ElementAttr::default()
     };
     unless_gone(bpf(BPF_MAP_DELETE_ELEM, &mut attr))
+}
+
+fn is_there(outcome: io::Result<libc::c_long>) -> io::Result<bool> {
+    match outcome {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn unless_gone(outcome: io::Result<libc::c_long>) -> io::Result<()> {

@@ -1,7 +1,10 @@
 //! Typed access to the maps. Every write is one element; the order of writes
 //! is `reconcile::apply`'s business.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::{
+    mem::MaybeUninit,
+    os::fd::{AsFd as _, OwnedFd},
+};
 
 use aya::{
     Pod,
@@ -20,7 +23,9 @@ use lb_common::{
     verdict::{DROP_SLOTS, DropReason, ICMP_SUPPRESSED_SLOT, STATELESS_SLOT},
 };
 
-use super::{DataPlaneError, localities::Localities, mapped::Mapped, sweep};
+use super::{
+    DataPlaneError, localities::Localities, mapped::Mapped, sweep, syscall::lookup_batch_per_cpu,
+};
 
 /// The maps that the daemon writes and reads.
 pub struct Tables {
@@ -36,6 +41,10 @@ pub struct Tables {
     pub(super) reals: Array<MapData, RealServer>,
     pub(super) real_counts: Mapped<RealCounts>,
     pub(super) real_stats: PerCpuArray<MapData, RealStats>,
+    /// The same map.
+    pub(super) all_real_stats: OwnedFd,
+    /// Possible CPUs: values of each element of such an array.
+    pub(super) cpus: usize,
     pub(super) service_stats: Array<MapData, RealStats>,
     pub(super) next_hops: Array<MapData, NextHop>,
     pub(super) settings: Array<MapData, Settings>,
@@ -183,14 +192,15 @@ impl Tables {
     /// Makes a real overloaded, or no longer, by its thresholds and live
     /// connections.
     pub fn judge(&self, real: u32) -> Result<()> {
-        sweep::repair(
-            self.repair.as_fd(),
-            &[Repair {
-                real,
-                ..Repair::default()
-            }],
-        )
-        .map_err(|source| DataPlaneError::Path {
+        self.repair(&[Repair {
+            real,
+            ..Repair::default()
+        }])
+    }
+
+    /// Adds to what reals have counted, while packets count.
+    pub fn repair(&self, repairs: &[Repair]) -> Result<()> {
+        sweep::repair(self.repair.as_fd(), repairs).map_err(|source| DataPlaneError::Path {
             action: "run",
             path: program::REPAIR.into(),
             source,
@@ -387,22 +397,56 @@ impl Tables {
         Ok(sum)
     }
 
+    /// The same of the first slots, as many as there are in `end`, in order.
+    pub fn all_real_stats(&self, end: u32) -> Result<Vec<RealStats>> {
+        const BATCH: usize = 1024;
+        let failed = |source| DataPlaneError::Path {
+            action: "read",
+            path: map::REAL_STATS.into(),
+            source,
+        };
+        let end = end as usize;
+        let mut keys = vec![MaybeUninit::uninit(); BATCH.min(end)];
+        let mut values = vec![MaybeUninit::<RealStats>::uninit(); BATCH.min(end) * self.cpus];
+        let mut sums = Vec::with_capacity(end);
+        let mut position = None;
+        while sums.len() < end {
+            let map = self.all_real_stats.as_fd();
+            let (count, next) =
+                lookup_batch_per_cpu(map, position, &mut keys, &mut values, self.cpus)
+                    .map_err(failed)?;
+            for per_cpu in values.chunks_exact(self.cpus).take(count) {
+                let mut sum = RealStats::default();
+                for cpu in per_cpu {
+                    // SAFETY: the call filled `count` times as many as there are CPUs.
+                    sum += unsafe { cpu.assume_init() };
+                }
+                sums.push(sum);
+            }
+            position = next;
+            if next.is_none() {
+                break;
+            }
+        }
+        sums.truncate(end);
+        Ok(sums)
+    }
+
     /// Makes a slot ready for a new real: no connections, counters at 0.
     pub fn clear_real(&mut self, slot: u32) -> Result<()> {
         if !self.real_counts.set(slot, &[RealCounts::default()]) {
             return Err(beyond(map::REAL_COUNTS));
         }
-        let cpus = aya::util::nr_cpus().map_err(|(_, source)| DataPlaneError::Path {
-            action: "read",
-            path: "/sys/devices/system/cpu/possible".into(),
+        self.clear_real_stats(slot)
+    }
+
+    /// Sets a real's counters to 0.
+    pub fn clear_real_stats(&mut self, slot: u32) -> Result<()> {
+        let zero = PerCpuValues::try_from(vec![RealStats::default(); self.cpus]);
+        let zero = zero.map_err(|source| DataPlaneError::Path {
+            action: "size the values of",
+            path: map::REAL_STATS.into(),
             source,
-        })?;
-        let zero = PerCpuValues::try_from(vec![RealStats::default(); cpus]).map_err(|source| {
-            DataPlaneError::Path {
-                action: "size the values of",
-                path: map::REAL_STATS.into(),
-                source,
-            }
         })?;
         self.real_stats
             .set(slot, zero, 0)

@@ -6,10 +6,11 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args as Flags, Parser, Subcommand};
 
 use super::{
-    connections::ConnectionsArgs, marks::ALL_PORTS, simulate::SimulateArgs, timeouts::TimeoutsArgs,
+    connections::ConnectionsArgs, import::ImportArgs, marks::ALL_PORTS, simulate::SimulateArgs,
+    timeouts::TimeoutsArgs,
 };
 use crate::{
-    api::service_ref,
+    api::{MAX_CONFIRM_WITHIN_S, service_ref},
     config::{
         defence::MAX_RATE,
         file,
@@ -69,18 +70,72 @@ pub enum Command {
     Connections(ConnectionsArgs),
     /// Version, interfaces, table fill, drops, warnings
     Status,
+    /// Begin the counters at 0 again, of all services or of one
+    Zero {
+        /// tcp:192.0.2.10:80, or its name
+        #[arg(value_name = "SERVICE", value_parser = service)]
+        service: Option<String>,
+    },
     /// How long idle connections are kept, as ipvsadm -L --timeout prints it
     Timeouts(TimeoutsArgs),
     /// Read the configuration file again; tell what changed or why it was refused
     Reload,
+    /// What a reload would change; exit code 1 if anything
+    Diff,
+    /// Print everything that runs, as lbd.toml
+    Save,
+    /// Put the services, marks and timeouts of a file in the place of those that run
+    Restore {
+        /// As lbctl save prints it
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// The same, and back again unless it is confirmed in time
+    Apply {
+        /// A configuration, as lbd --config takes it
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// 60s, 5m
+        #[arg(long, value_name = "TIME", value_parser = confirm_within)]
+        confirm_within: Duration,
+    },
+    /// Keep what was applied
+    Confirm,
+    /// Go back from what was applied, at once
+    Undo,
+    /// Delete every service and real that runs; a reload brings the file's back
+    Flush {
+        /// Yes, all of them
+        #[arg(long, required = true)]
+        yes: bool,
+    },
     /// Check a configuration file; needs no daemon
     Check {
         /// The file, as lbd --config takes it
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// What another director's configuration means as lbd.toml; needs no daemon
+    Import(ImportArgs),
     /// How a scheduler deals connections out, without a network; needs no daemon
     Simulate(SimulateArgs),
+    /// Completions for a shell, to standard output; needs no daemon
+    Completions {
+        /// bash, elvish, fish, powershell or zsh
+        #[arg(value_name = "SHELL", hide_possible_values = true)]
+        shell: clap_complete::Shell,
+    },
+    /// ipvsadm 1.31's own command line, output and exit codes: alias ipvsadm='lbctl ipvsadm'
+    #[command(disable_help_flag = true)]
+    Ipvsadm {
+        /// As ipvsadm has them; none: -L
+        #[arg(
+            value_name = "ARGS",
+            trailing_var_arg = true,
+            allow_hyphen_values = true
+        )]
+        arguments: Vec<String>,
+    },
 }
 
 /// `lbctl service …`.
@@ -307,7 +362,7 @@ pub struct ListFlags {
     /// Counters in full, not scaled
     #[arg(long)]
     pub exact: bool,
-    /// What passes in a second (not supported yet)
+    /// What passes in a second
     #[arg(long, conflicts_with_all = ["thresholds", "persistent_conn"])]
     pub rate: bool,
     /// Upper and lower thresholds
@@ -322,6 +377,15 @@ pub struct ListFlags {
 pub(super) fn schedulers(rest: &str) -> String {
     let names: Vec<_> = Scheduler::ALL.iter().map(|of| of.name()).collect();
     format!("One of {}{rest}", names.join(", "))
+}
+
+fn confirm_within(text: &str) -> Result<Duration, String> {
+    let time = file::duration(text)?;
+    if (1..=MAX_CONFIRM_WITHIN_S).contains(&time.as_secs()) && time.subsec_nanos() == 0 {
+        Ok(time)
+    } else {
+        Err("whole seconds, at most a day".into())
+    }
 }
 
 fn service_identity(text: &str) -> Result<String, String> {
@@ -460,6 +524,9 @@ mod tests {
             "lbctl timeouts set --tcp 900 --tcp-fin 120 --udp 300",
             "lbctl reload",
             "lbctl check lbd.toml",
+            "lbctl import keepalived keepalived.conf",
+            "lbctl import ipvsadm save --interface eth0 eth1",
+            "lbctl import lvs-cf lvs.cf --interface eth0 --interface eth1 -j",
         ] {
             parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
         }

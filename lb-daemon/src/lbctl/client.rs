@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::net::UnixStream;
 
-use crate::api::wire::Problem;
+use crate::{api::wire::Problem, state::handle::ObjectKind};
 
 /// Longer than the daemon waits for its own state task.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -34,6 +34,30 @@ pub(super) struct Answer {
     body: Bytes,
     /// The `Link` header.
     link: Option<String>,
+}
+
+/// The daemon has understood the request and says no.
+#[derive(Debug, thiserror::Error)]
+#[error("{detail}")]
+pub(super) struct Refused {
+    pub(super) status: StatusCode,
+    /// 404 and 409: what is not there, or is.
+    pub(super) object: Option<ObjectKind>,
+    detail: String,
+}
+
+impl Refused {
+    pub(super) fn new(
+        status: StatusCode,
+        object: Option<ObjectKind>,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self {
+            status,
+            object,
+            detail: detail.into(),
+        }
+    }
 }
 
 impl Answer {
@@ -60,22 +84,27 @@ impl Client {
     }
 
     pub(super) async fn get(&self, path: &str) -> Result<Answer> {
-        self.request(Method::GET, path, None).await
+        self.request(Method::GET, path, String::new()).await
     }
 
     pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Answer> {
-        self.request(Method::POST, path, Some(body)).await
+        self.request(Method::POST, path, body.to_string()).await
     }
 
     pub(super) async fn patch(&self, path: &str, body: &Value) -> Result<Answer> {
-        self.request(Method::PATCH, path, Some(body)).await
+        self.request(Method::PATCH, path, body.to_string()).await
     }
 
     pub(super) async fn delete(&self, path: &str) -> Result<Answer> {
-        self.request(Method::DELETE, path, None).await
+        self.request(Method::DELETE, path, String::new()).await
     }
 
-    async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer> {
+    /// A whole document, which is no JSON.
+    pub(super) async fn put(&self, path: &str, document: String) -> Result<Answer> {
+        self.request(Method::PUT, path, document).await
+    }
+
+    async fn request(&self, method: Method, path: &str, body: String) -> Result<Answer> {
         let exchange = self.exchange(method, path, body);
         let answer = tokio::time::timeout(PATIENCE, exchange).await;
         let (status, answer) =
@@ -84,7 +113,9 @@ impl Client {
             return Ok(answer);
         }
         match answer.parse::<Problem>() {
-            Ok(problem) if !problem.detail.is_empty() => bail!(problem.detail),
+            Ok(problem) if !problem.detail.is_empty() => {
+                bail!(Refused::new(status, problem.object, problem.detail))
+            }
             _ => bail!("lbd answered {status}"),
         }
     }
@@ -93,7 +124,7 @@ impl Client {
         &self,
         method: Method,
         path: &str,
-        body: Option<&Value>,
+        body: String,
     ) -> Result<(StatusCode, Answer)> {
         let stream = UnixStream::connect(&self.socket)
             .await
@@ -105,13 +136,12 @@ impl Client {
         // Drives the exchange; it ends with the sender, and its errors come
         // out of the request too.
         tokio::spawn(connection);
-        let content = body.map(Value::to_string).unwrap_or_default();
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header(header::HOST, "lbd")
             .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(Bytes::from(content)))?;
+            .body(Full::new(Bytes::from(body)))?;
         let response = sender.send_request(request).await.with_context(broken)?;
         let status = response.status();
         let link = response.headers().get(header::LINK);

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     io::{ErrorKind, Write},
     ops::ControlFlow,
-    path::Path,
+    process::ExitCode,
 };
 
 use anyhow::{Context, Result, bail};
@@ -17,25 +17,21 @@ use super::{
         ServiceFlags, SlowStartFlag,
     },
     client::{Answer, Client, real_path, reals_path, service_path},
-    connections, list, marks,
+    completions, config, connections, import, ipvsadm, list, marks,
     names::Names,
     pages, persistence, simulate, timeouts,
 };
 use crate::{
     api::wire,
-    config::{
-        file,
-        identity::{IpFamily, ServiceId},
-        vocabulary::NOT_SUPPORTED_YET,
-    },
-    state::handle::ReloadReport,
+    config::identity::{IpFamily, ServiceId},
 };
 
-/// Runs the command that `args` names.
-pub(super) async fn run(args: Args) -> Result<()> {
+/// Runs the command that `args` names; it has an exit code of its own where it
+/// stands for another program.
+pub(super) async fn run(args: Args) -> Result<ExitCode> {
     let client = Client::new(&args.socket);
     let json = args.json;
-    match args.command {
+    let done = match args.command {
         Command::Service(command) => service(&client, command, json).await,
         Command::Real(command) => real(&client, command, json).await,
         Command::Mark(command) => marks::run(&client, command, json).await,
@@ -48,10 +44,25 @@ pub(super) async fn run(args: Args) -> Result<()> {
             })
         }
         Command::Timeouts(args) => timeouts::run(&client, args, json).await,
-        Command::Reload => reload(&client, json).await,
-        Command::Check { file } => check(&file, json),
+        Command::Zero { service } => config::zero(&client, service, json).await,
+        Command::Reload => config::reload(&client, json).await,
+        Command::Diff => return config::diff(&client, json).await,
+        Command::Save => config::save(&client).await,
+        Command::Restore { file } => config::replace(&client, &file, None, json).await,
+        Command::Apply {
+            file,
+            confirm_within,
+        } => config::replace(&client, &file, Some(confirm_within), json).await,
+        Command::Confirm => config::confirm(&client, json).await,
+        Command::Undo => config::undo(&client, json).await,
+        Command::Flush { yes: _ } => config::flush(&client).await,
+        Command::Check { file } => config::check(&file, json),
+        Command::Import(args) => import::run(&args, json),
         Command::Simulate(args) => simulate::run(args, json),
-    }
+        Command::Completions { shell } => write(&completions::script(shell)),
+        Command::Ipvsadm { arguments } => return Ok(ipvsadm::run(&client, &arguments).await),
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 async fn service(client: &Client, command: ServiceCommand, json: bool) -> Result<()> {
@@ -145,7 +156,6 @@ async fn real(client: &Client, command: RealCommand, json: bool) -> Result<()> {
 }
 
 async fn list(client: &Client, flags: ListFlags, json: bool) -> Result<()> {
-    refuse_later(&[("--rate", flags.rate)])?;
     let answer = client.get("/v1/services").await?;
     if json {
         return write(&format!("{}\n", answer.text()));
@@ -158,50 +168,6 @@ async fn list(client: &Client, flags: ListFlags, json: bool) -> Result<()> {
         Names::Resolved(HashMap::new())
     };
     write(&list::render(&status, &services, flags, &mut names)?)
-}
-
-async fn reload(client: &Client, json: bool) -> Result<()> {
-    let answer = client
-        .post("/v1/reload", &json!({}))
-        .await
-        .context("reload refused")?;
-    if !json {
-        for warning in &answer.parse::<ReloadReport>()?.warnings {
-            eprintln!("lbctl: warning: {warning}");
-        }
-    }
-    print(&answer, json, |report: &ReloadReport| {
-        Ok(if report.changes.is_empty() {
-            "nothing changed\n".into()
-        } else {
-            report
-                .changes
-                .iter()
-                .map(|change| format!("{change}\n"))
-                .collect()
-        })
-    })
-}
-
-fn check(path: &Path, json: bool) -> Result<()> {
-    let config = file::load(path)?;
-    let services = config.services.len();
-    let reals: usize = config
-        .services
-        .iter()
-        .map(|service| service.reals.len())
-        .sum();
-    write(&if json {
-        format!(
-            "{}\n",
-            json!({"valid": true, "services": services, "reals": reals})
-        )
-    } else {
-        format!(
-            "{}: valid, services: {services}, reals: {reals}\n",
-            path.display()
-        )
-    })
 }
 
 /// `family` is the service's, where it is known.
@@ -307,13 +273,6 @@ pub(super) fn given<const N: usize>(fields: [(&str, Option<Value>); N]) -> Map<S
     present.collect()
 }
 
-fn refuse_later(flags: &[(&str, bool)]) -> Result<()> {
-    match flags.iter().find(|(_, given)| *given) {
-        Some((flag, _)) => bail!("{flag}: {NOT_SUPPORTED_YET}"),
-        None => Ok(()),
-    }
-}
-
 fn now_query(now: bool) -> &'static str {
     if now { "?now=true" } else { "" }
 }
@@ -341,7 +300,7 @@ pub(super) fn print<T: serde::de::DeserializeOwned>(
 }
 
 /// To standard output; a reader that has seen enough (`| head`) is no error.
-fn write(text: &str) -> Result<()> {
+pub(super) fn write(text: &str) -> Result<()> {
     write_some(text).map(drop)
 }
 

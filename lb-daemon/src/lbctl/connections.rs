@@ -17,10 +17,10 @@ use crate::{
     connections::state_name,
 };
 
-const PATH: &str = "/v1/connections";
+pub(super) const PATH: &str = "/v1/connections";
 
 /// ipvsadm's.
-const TITLE: &str = "IPVS connection entries\n\
+pub(super) const TITLE: &str = "IPVS connection entries\n\
      pro expire state       source             virtual            destination\n";
 
 /// `lbctl connections`; without a command it lists them all.
@@ -170,17 +170,20 @@ impl Printer {
     }
 }
 
-/// ipvsadm's `print_conn`.
+/// A row of ipvsadm's `print_conn`, as the API has the names of its ends.
 fn line(row: &wire::Connection) -> String {
+    line_between(row, [&row.client, &row.virtual_end, &row.real])
+}
+
+/// The same, with the names of client, VIP and real.
+pub(super) fn line_between(row: &wire::Connection, ends: [&str; 3]) -> String {
+    let [client, virtual_end, real] = ends;
     format!(
-        "{:<3} {:02}:{:02}  {:<11} {:<18} {:<18} {}\n",
+        "{:<3} {:02}:{:02}  {:<11} {client:<18} {virtual_end:<18} {real}\n",
         row.protocol.to_uppercase(),
         row.expires_s / 60,
         row.expires_s % 60,
         row.state,
-        row.client,
-        row.virtual_end,
-        row.real,
     )
 }
 

@@ -25,40 +25,9 @@ pub(super) fn render(
     flags: ListFlags,
     names: &mut Names,
 ) -> Result<String> {
-    let mut text = format!("lbd {} (size={})\n", status.version, capacity(status));
+    let version = format!("lbd {} (size={})\n", status.version, capacity(status));
     let table = Table::of(flags);
-    text.push_str(table.title());
-    for service in services {
-        let id: ServiceId = service.service.parse().map_err(anyhow::Error::msg)?;
-        // A mark has no protocol: ipvsadm looks its reals' ports up as TCP's.
-        let protocol = id.protocol().unwrap_or(Protocol::Tcp);
-        let name = cut(title_of(id, names), SERVICE_COLUMNS, id);
-        if table == Table::Stats {
-            writeln!(
-                text,
-                "{name:SERVICE_COLUMNS$}{}",
-                numbers(service.stats, flags.exact)
-            )?;
-        } else {
-            writeln!(
-                text,
-                "{name} {}{}{}",
-                service.scheduler,
-                scheduler_flags(service),
-                client_flags(service, id.family())
-            )?;
-        }
-        for real in &service.reals {
-            let socket: SocketAddr = real
-                .real
-                .parse()
-                .with_context(|| format!("real {}", real.real))?;
-            let name = cut(names.of(socket, protocol), REAL_COLUMNS, id);
-            let cells = table.cells(real, flags.exact);
-            writeln!(text, "  -> {name:REAL_COLUMNS$}{cells}")?;
-        }
-    }
-    Ok(text)
+    Ok(version + &table.rows(services, flags.exact, names)?)
 }
 
 /// What a service's line begins with.
@@ -81,11 +50,13 @@ fn title_of(service: ServiceId, names: &mut Names) -> String {
 
 /// ipvsadm's tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Table {
+pub(super) enum Table {
     Plain,
     Stats,
+    Rates,
     Thresholds,
     PersistentConnections,
+    Tunnels,
 }
 
 impl Table {
@@ -93,6 +64,8 @@ impl Table {
     const fn of(flags: ListFlags) -> Self {
         if flags.stats {
             Self::Stats
+        } else if flags.rate {
+            Self::Rates
         } else if flags.thresholds {
             Self::Thresholds
         } else if flags.persistent_conn {
@@ -100,6 +73,44 @@ impl Table {
         } else {
             Self::Plain
         }
+    }
+
+    /// The title and what is under it, in the order of `services`.
+    pub(super) fn rows(
+        self,
+        services: &[wire::Service],
+        exact: bool,
+        names: &mut Names,
+    ) -> Result<String> {
+        let mut text = self.title().to_owned();
+        for service in services {
+            let id: ServiceId = service.service.parse().map_err(anyhow::Error::msg)?;
+            let name = cut(title_of(id, names), SERVICE_COLUMNS, id);
+            match self {
+                Self::Stats | Self::Rates => {
+                    let shown = if self == Self::Stats {
+                        service.stats
+                    } else {
+                        service.rates
+                    };
+                    let numbers = in_order(shown).map(|number| scaled(number, exact));
+                    writeln!(text, "{name:SERVICE_COLUMNS$}{}", numbers.concat())?;
+                }
+                _ => writeln!(
+                    text,
+                    "{name} {}{}{}",
+                    service.scheduler,
+                    scheduler_flags(service),
+                    client_flags(service, id.family())
+                )?,
+            }
+            for real in &service.reals {
+                let name = cut(real_name(id, real, names)?, REAL_COLUMNS, id);
+                let cells = self.cells(real, exact);
+                writeln!(text, "  -> {name:REAL_COLUMNS$}{cells}")?;
+            }
+        }
+        Ok(text)
     }
 
     const fn title(self) -> &'static str {
@@ -111,6 +122,14 @@ impl Table {
             Self::Stats => {
                 "Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes\n  \
                  -> RemoteAddress:Port\n"
+            }
+            Self::Rates => {
+                "Prot LocalAddress:Port                 CPS    InPPS   OutPPS    InBPS   OutBPS\n  \
+                 -> RemoteAddress:Port\n"
+            }
+            Self::Tunnels => {
+                "Prot LocalAddress:Port Scheduler Flags\n  \
+                 -> RemoteAddress:Port           Forward TunnelInfo    Weight ActiveConn InActConn\n"
             }
             Self::Thresholds => {
                 "Prot LocalAddress:Port            Uthreshold Lthreshold ActiveConn InActConn \n  \
@@ -132,7 +151,21 @@ impl Table {
                 method(&real.forward),
                 real.weight
             ),
-            Self::Stats => numbers(real.stats, exact),
+            Self::Stats => in_order(real.stats)
+                .map(|number| scaled(number, exact))
+                .concat(),
+            // ipvsadm scales no more than the bytes.
+            Self::Rates => {
+                let [connections, incoming, outgoing, bytes @ ..] = in_order(real.rates);
+                let bytes = bytes.map(|number| scaled(number, exact)).concat();
+                format!(" {connections:>8} {incoming:>8} {outgoing:>8}{bytes}")
+            }
+            Self::Tunnels => format!(
+                " {:7} {:13} {:<6} {active:<10} {inactive:<10}",
+                method(&real.forward),
+                tunnel_info(real),
+                real.weight
+            ),
             Self::Thresholds => format!(
                 " {:<10} {:<10} {active:<10} {inactive:<10}",
                 real.upper_threshold, real.lower_threshold
@@ -145,8 +178,18 @@ impl Table {
     }
 }
 
+/// What a real is called.
+pub(super) fn real_name(of: ServiceId, real: &wire::Real, names: &mut Names) -> Result<String> {
+    let socket: SocketAddr = real
+        .real
+        .parse()
+        .with_context(|| format!("real {}", real.real))?;
+    // A mark has no protocol: ipvsadm looks its reals' ports up as TCP's.
+    Ok(names.of(socket, of.protocol().unwrap_or(Protocol::Tcp)))
+}
+
 /// Entries that a connection table has room for.
-fn capacity(status: &wire::Status) -> u64 {
+pub(super) fn capacity(status: &wire::Status) -> u64 {
     let connections = status
         .tables
         .iter()
@@ -176,17 +219,7 @@ fn client_flags(service: &wire::Service, family: IpFamily) -> String {
     let mut text = String::new();
     if let Some(persistence) = service.persistence {
         text.push_str(&format!(" persistent {}", persistence.timeout_s));
-        let mask = match family {
-            IpFamily::V4 => persistence
-                .netmask
-                .filter(|length| *length != 32)
-                .map(|length| dotted(length).to_string()),
-            IpFamily::V6 => persistence
-                .netmask_v6
-                .filter(|length| *length != 128)
-                .map(|length| length.to_string()),
-        };
-        if let Some(mask) = mask {
+        if let Some(mask) = mask(persistence, family) {
             text.push_str(&format!(" mask {mask}"));
         }
     }
@@ -194,6 +227,20 @@ fn client_flags(service: &wire::Service, family: IpFamily) -> String {
         text.push_str(" ops");
     }
     text
+}
+
+/// The netmask as ipvsadm shows it; none where it is the whole address.
+pub(super) fn mask(persistence: wire::Persistence, family: IpFamily) -> Option<String> {
+    match family {
+        IpFamily::V4 => persistence
+            .netmask
+            .filter(|length| *length != 32)
+            .map(|length| dotted(length).to_string()),
+        IpFamily::V6 => persistence
+            .netmask_v6
+            .filter(|length| *length != 128)
+            .map(|length| length.to_string()),
+    }
 }
 
 /// ipvsadm's words.
@@ -207,7 +254,22 @@ fn method(forward: &str) -> &str {
     }
 }
 
-fn numbers(stats: wire::Stats, exact: bool) -> String {
+/// How a tunnel is told: its kind, with gue's port, and whether it has a
+/// checksum.
+fn tunnel_info(real: &wire::Real) -> String {
+    let Some(tunnel) = &real.tunnel else {
+        return "n/a".into();
+    };
+    let checksum = if tunnel.checksum { "+c" } else { "-c" };
+    match tunnel.kind.as_str() {
+        "gue" => format!("gue:{}:{checksum}", tunnel.port),
+        "gre" => format!("gre:{checksum}"),
+        kind => kind.to_owned(),
+    }
+}
+
+/// In the order of the columns.
+fn in_order(stats: wire::Stats) -> [u64; 5] {
     let wire::Stats {
         connections,
         in_packets,
@@ -216,8 +278,6 @@ fn numbers(stats: wire::Stats, exact: bool) -> String {
         out_bytes,
     } = stats;
     [connections, in_packets, out_packets, in_bytes, out_bytes]
-        .map(|number| scaled(number, exact))
-        .concat()
 }
 
 /// A counter in nine columns: from 100 million on in thousands, from a billion

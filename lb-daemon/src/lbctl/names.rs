@@ -13,6 +13,9 @@ use crate::config::model::Protocol;
 const HOST_BYTES: usize = 1025;
 const PORT_BYTES: usize = 32;
 
+/// What ipvsadm has room for, with the port and its colon.
+const NAME_CHARS: usize = 59;
+
 /// How addresses and ports are printed.
 #[derive(Debug)]
 pub(super) enum Names {
@@ -32,11 +35,12 @@ impl Names {
             .entry(address)
             .or_insert_with(|| host_name(address).unwrap_or_else(|| address.to_string()));
         let port = port_name(socket.port(), protocol).unwrap_or_else(|| socket.port().to_string());
-        if address.is_ipv6() {
+        let name = if address.is_ipv6() {
             format!("[{host}]:{port}")
         } else {
             format!("{host}:{port}")
-        }
+        };
+        name.chars().take(NAME_CHARS).collect()
     }
 }
 
@@ -53,10 +57,10 @@ fn host_name(address: IpAddr) -> Option<String> {
 /// From /etc/services or wherever nsswitch.conf points to.
 fn port_name(port: u16, protocol: Protocol) -> Option<String> {
     let mut name = [0; PORT_BYTES];
-    let flags = if protocol == Protocol::Udp {
-        libc::NI_DGRAM
-    } else {
-        0
+    let flags = match protocol {
+        Protocol::Tcp => 0,
+        Protocol::Udp => libc::NI_DGRAM,
+        Protocol::Sctp => return sctp_port_name(port),
     };
     name_info(
         SocketAddr::new([0, 0, 0, 0].into(), port),
@@ -64,6 +68,18 @@ fn port_name(port: u16, protocol: Protocol) -> Option<String> {
         &mut name,
         flags,
     )
+}
+
+/// getnameinfo(3) knows of no protocol but TCP and UDP.
+fn sctp_port_name(port: u16) -> Option<String> {
+    // SAFETY: the protocol's name ends with a NUL and outlives the call.
+    let entry = unsafe { libc::getservbyport(port.to_be().into(), c"sctp".as_ptr()) };
+    // SAFETY: null, or an entry that is valid until the next call, which no
+    // other thread makes: lbctl has one.
+    let entry = unsafe { entry.as_ref() }?;
+    // SAFETY: an entry's name ends with a NUL.
+    let name = unsafe { CStr::from_ptr(entry.s_name) };
+    Some(name.to_string_lossy().into_owned())
 }
 
 /// getnameinfo(3) into the one buffer that has room.
@@ -155,6 +171,17 @@ mod tests {
     }
 
     #[test]
+    fn a_name_may_be_too_long_for_its_port() {
+        let address = IpAddr::from([192, 0, 2, 10]);
+        for (letters, port) in [(57, ":6"), (60, "")] {
+            let host = "h".repeat(letters);
+            let mut names = Names::Resolved(HashMap::from([(address, host)]));
+            let name = names.of(SocketAddr::new(address, 65_533), Protocol::Tcp);
+            assert_eq!(name, format!("{}{port}", "h".repeat(letters.min(59))));
+        }
+    }
+
+    #[test]
     fn the_resolver_is_asked_in_both_families() {
         // Whatever the answers are: nothing is written out of bounds, and
         // hosts files name the loopback addresses.
@@ -165,5 +192,6 @@ mod tests {
         }
         let name = port_name(80, Protocol::Tcp).unwrap();
         assert!(name == "http" || name == "80", "{name}");
+        assert_eq!(port_name(65_533, Protocol::Sctp), None);
     }
 }

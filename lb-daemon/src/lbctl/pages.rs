@@ -363,6 +363,8 @@ mod tests {
             inactive: 0,
             persistent: 0,
             stats: wire::Stats::default(),
+            rates: wire::Stats::default(),
+            etag: String::new(),
         };
         for (tunnel, text) in [
             (None, "nat"),
@@ -392,6 +394,8 @@ mod tests {
             rate_limit: None,
             reals: Vec::new(),
             stats: wire::Stats::default(),
+            rates: wire::Stats::default(),
+            etag: String::new(),
         });
         assert!(
             page.starts_with("Service      tcp:192.0.2.10:80\nName         web\n"),

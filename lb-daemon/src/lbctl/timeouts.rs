@@ -12,7 +12,7 @@ use super::{
 };
 use crate::config::timeouts::MAX_TIMEOUT_S;
 
-const PATH: &str = "/v1/timeouts";
+pub(super) const PATH: &str = "/v1/timeouts";
 
 /// `lbctl timeouts`; without a command it prints them.
 #[derive(Debug, Flags)]
@@ -47,7 +47,7 @@ fn seconds() -> clap::builder::RangedI64ValueParser<u32> {
 
 /// What a page needs of the answer.
 #[derive(Deserialize)]
-struct Shown {
+pub(super) struct Shown {
     tcp_s: u32,
     tcp_fin_s: u32,
     udp_s: u32,
@@ -65,7 +65,7 @@ pub(super) async fn run(client: &Client, args: TimeoutsArgs, json: bool) -> Resu
 }
 
 /// As `ipvsadm -L --timeout` prints it.
-fn page(shown: &Shown) -> String {
+pub(super) fn page(shown: &Shown) -> String {
     let Shown {
         tcp_s,
         tcp_fin_s,

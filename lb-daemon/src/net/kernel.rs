@@ -77,6 +77,11 @@ impl Kernel {
         self.connection.is_empty()
     }
 
+    /// For requests of other parts of this module.
+    pub(super) const fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
     /// The interface of this name.
     pub(super) async fn link(&self, name: &str) -> Result<Link, NetError> {
         let none = || NetError::NoInterface { name: name.into() };
@@ -192,7 +197,8 @@ impl Events {
     }
 }
 
-async fn answer<T>(
+/// Waits for the kernel's answer, but not for ever.
+pub(super) async fn answer<T>(
     doing: &'static str,
     request: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, NetError> {

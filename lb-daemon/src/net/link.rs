@@ -33,6 +33,9 @@ pub struct Link {
     pub up: bool,
     /// Able to pass packets (`IFF_RUNNING`): up, with a carrier.
     pub running: bool,
+    /// How often it has got a carrier: what has come and gone between two looks shows
+    /// here.
+    pub carrier_ups: u32,
     /// The driver's kind for virtual interfaces, as in "veth" or "vlan";
     /// hardware has none.
     pub kind: Option<String>,
@@ -128,6 +131,7 @@ impl Link {
                 LinkAttribute::Address(address) if has_macs => {
                     link.mac = address.as_slice().try_into().ok();
                 }
+                LinkAttribute::CarrierUpCount(count) => link.carrier_ups = *count,
                 LinkAttribute::Link(index) => lower = Some(*index),
                 LinkAttribute::LinkNetNsId(_) => lower_is_elsewhere = true,
                 LinkAttribute::Controller(index) => link.master = Some(*index),
@@ -212,6 +216,7 @@ mod tests {
             LinkAttribute::IfName("lan0".into()),
             LinkAttribute::Mtu(9000),
             LinkAttribute::Address(vec![2, 0, 0, 0, 0, 7]),
+            LinkAttribute::CarrierUpCount(5),
             LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth)]),
         ];
         message
@@ -224,7 +229,7 @@ mod tests {
         assert_eq!(link.index, 7);
         assert_eq!(link.name, "lan0");
         assert_eq!(link.mac, Some([2, 0, 0, 0, 0, 7]));
-        assert_eq!(link.mtu, 9000);
+        assert_eq!((link.mtu, link.carrier_ups), (9000, 5));
         assert_eq!(link.kind.as_deref(), Some("veth"));
         assert_eq!(link.warning(), None);
     }

@@ -10,6 +10,8 @@
 
 use std::io;
 
+pub mod addresses;
+pub mod announce;
 pub mod forwarding;
 pub mod hops;
 pub mod link;

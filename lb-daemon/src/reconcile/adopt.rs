@@ -111,7 +111,7 @@ fn read_hops(tables: &Tables, image: &mut Image) -> Result<(), DataPlaneError> {
                 hop,
                 users: 0,
             };
-            image.hops.insert(IpAddr::from(hop.address), entry);
+            image.add_hop(IpAddr::from(hop.address), entry);
         }
     }
     Ok(())

@@ -86,19 +86,38 @@ impl Reconciler {
 
     /// Makes a service be there as described.
     pub fn set_service(&mut self, service: &Service) -> Result<(), ReconcileError> {
-        let outcome = self.try_set_service(service);
+        self.set_services([service.clone()])
+    }
+
+    /// Makes services be there as described.
+    pub fn set_services(
+        &mut self,
+        services: impl IntoIterator<Item = Service>,
+    ) -> Result<(), ReconcileError> {
+        let mut has_new = false;
+        for service in services {
+            has_new |= self.image.service_slot(service.id).is_none();
+            self.set_one(&service)?;
+        }
+        if has_new {
+            return self.follow_services(None);
+        }
+        self.write_settings()
+    }
+
+    fn set_one(&mut self, service: &Service) -> Result<(), ReconcileError> {
+        let outcome = self.try_set_one(service);
         if matches!(outcome, Err(ReconcileError::NoRoom(_))) && self.image.has_resting_plans() {
             // So many changes in so short a time: what they replaced is in the
             // way, and free after its rest.
             std::thread::sleep(PLAN_REST);
-            return self.try_set_service(service);
+            return self.try_set_one(service);
         }
         outcome
     }
 
-    fn try_set_service(&mut self, service: &Service) -> Result<(), ReconcileError> {
+    fn try_set_one(&mut self, service: &Service) -> Result<(), ReconcileError> {
         self.refresh()?;
-        let was_bound = self.image.service_slot(service.id).is_some();
         let turn = match self
             .image
             .services
@@ -109,11 +128,7 @@ impl Reconciler {
             None => None,
         };
         let ops = plan::service(&mut self.image, service, turn, Instant::now());
-        self.carry_out(ops.map_err(ReconcileError::from))?;
-        if was_bound {
-            return self.write_settings();
-        }
-        self.follow_services(None)
+        self.carry_out(ops.map_err(ReconcileError::from))
     }
 
     /// Takes a service away; established connections finish.
@@ -238,6 +253,7 @@ impl Reconciler {
         if self.stale {
             let mut image = adopt::read(&self.tables, &self.sizes)?;
             image.expire_quiescent = self.image.expire_quiescent;
+            image.hop_changes += self.image.hop_changes + 1;
             self.image = image;
             for op in plan::settle(&mut self.image) {
                 write(&mut self.tables, op)?;

@@ -37,6 +37,10 @@ pub struct Image {
     pub(super) services: HashMap<ServiceId, ServiceImage>,
     pub(super) reals: HashMap<u32, RealImage>,
     pub(super) hops: HashMap<IpAddr, HopImage>,
+    /// By next-hop slot.
+    pub(super) hops_by_slot: HashMap<u32, IpAddr>,
+    /// How often the addresses among them have changed.
+    pub(super) hop_changes: u64,
     pub(super) addresses: Addresses,
     /// By service slot.
     pub(super) pools: HashMap<u32, Pool>,
@@ -168,6 +172,8 @@ impl Image {
             services: HashMap::new(),
             reals: HashMap::new(),
             hops: HashMap::new(),
+            hops_by_slot: HashMap::new(),
+            hop_changes: 0,
             addresses: Addresses::default(),
             pools: HashMap::new(),
             replies: HashMap::new(),
@@ -178,6 +184,19 @@ impl Image {
             plan_slots: Slots::new(sizes.plans, &none),
             words: Ranges::new(sizes.plan_words, Vec::new()),
             resting: Vec::new(),
+        }
+    }
+
+    pub(super) fn add_hop(&mut self, address: IpAddr, hop: HopImage) {
+        self.hops_by_slot.insert(hop.slot, address);
+        self.hops.insert(address, hop);
+        self.hop_changes += 1;
+    }
+
+    pub(super) fn remove_hop(&mut self, address: IpAddr) {
+        if let Some(hop) = self.hops.remove(&address) {
+            self.hops_by_slot.remove(&hop.slot);
+            self.hop_changes += 1;
         }
     }
 
@@ -211,6 +230,12 @@ impl Image {
             .get(&service)
             .into_iter()
             .flat_map(|s| s.reals.values().copied())
+    }
+
+    /// The reals that these slots are of.
+    pub fn reals_of(&self, service: ServiceId) -> impl Iterator<Item = RealId> + '_ {
+        let service = self.services.get(&service).into_iter();
+        service.flat_map(|s| s.reals.keys().copied())
     }
 
     /// The slot of every service, deleted ones too.
@@ -247,9 +272,21 @@ impl Image {
         retired.map(|(slot, _)| *slot)
     }
 
+    /// One more than the highest real slot in use.
+    #[must_use]
+    pub fn real_slots_end(&self) -> u32 {
+        self.reals.keys().max().map_or(0, |slot| slot + 1)
+    }
+
     /// Addresses that need a next hop.
     pub fn hop_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.hops.keys().copied()
+    }
+
+    /// A number that is another whenever these addresses are others.
+    #[must_use]
+    pub const fn hop_changes(&self) -> u64 {
+        self.hop_changes
     }
 
     /// Those of them that are not resolved.
@@ -267,10 +304,7 @@ impl Image {
     /// The address that a next-hop slot leads to.
     #[must_use]
     pub fn hop_address(&self, slot: u32) -> Option<IpAddr> {
-        self.hops
-            .iter()
-            .find(|(_, hop)| hop.slot == slot)
-            .map(|(address, _)| *address)
+        self.hops_by_slot.get(&slot).copied()
     }
 
     /// Used slots: services, reals.

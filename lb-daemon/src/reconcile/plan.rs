@@ -458,7 +458,7 @@ fn ensure_hop(
         ..NextHop::default()
     };
     let users = 1;
-    image.hops.insert(address, HopImage { slot, hop, users });
+    image.add_hop(address, HopImage { slot, hop, users });
     ops.push(Op::SetHop { slot, hop });
     Ok(slot)
 }

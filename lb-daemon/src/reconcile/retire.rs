@@ -98,10 +98,11 @@ fn free_real(image: &mut Image, slot: u32, ops: &mut Vec<Op>) {
     {
         hop.users = hop.users.saturating_sub(1);
         if hop.users == 0 {
-            let hop = image.hops.remove(&address).expect("just found");
-            image.hop_slots.give_back(hop.slot);
+            let slot = hop.slot;
+            image.remove_hop(address);
+            image.hop_slots.give_back(slot);
             ops.push(Op::SetHop {
-                slot: hop.slot,
+                slot,
                 hop: NextHop::default(),
             });
         }

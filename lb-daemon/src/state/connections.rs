@@ -4,14 +4,14 @@
 use std::{io, net::IpAddr, sync::Arc};
 
 use tokio::sync::oneshot;
-use tracing::info;
 
 use super::{
     desired::Desired,
     director::Director,
-    handle::{ChangeError, Scope, ServiceRef},
+    handle::{By, ChangeError, ObjectKind, Scope, ServiceRef, unknown_real},
 };
 use crate::{
+    api::wire::EventKind,
     config::model::{RealId, ServiceId},
     connections::Roster,
     dataplane::sweep::{How, Whose},
@@ -39,11 +39,13 @@ impl Director {
     pub(super) fn flush(
         &self,
         of: &Scope,
+        by: By,
     ) -> Result<oneshot::Receiver<io::Result<()>>, ChangeError> {
         let image = self.reconciler.image();
         let chosen = slots(&self.desired, image, of)?;
         let slots = chosen.unwrap_or_else(|| image.all_reals().map(|(slot, ..)| slot).collect());
-        info!(reals = slots.len(), "connections flushed");
+        let text = format!("connections of {} reals flushed", slots.len());
+        self.events_out.tell(EventKind::Connections, by, text);
         Ok(self.sweeper.end(Whose::Reals(slots), How::Flush))
     }
 }
@@ -53,24 +55,38 @@ fn slots(desired: &Desired, image: &Image, of: &Scope) -> Result<Option<Vec<u32>
     match (&of.service, of.real) {
         (None, None) => Ok(None),
         (None, Some(real)) => anywhere(image, real).map(Some),
-        (Some(at), None) => Ok(Some(image.slots_of(service(desired, image, at)?).collect())),
+        (Some(at), None) => {
+            let services = services(desired, image, at)?.into_iter();
+            Ok(Some(services.flat_map(|of| image.slots_of(of)).collect()))
+        }
         (Some(at), Some((address, port))) => {
-            let service = service(desired, image, at)?;
-            let port = port.unwrap_or(service.default_real_port());
-            let real = RealId { address, port };
-            let slot = image.slot_of(service, real).ok_or_else(|| {
-                ChangeError::Unknown(format!("service {service} has no real {real}"))
-            })?;
-            Ok(Some(vec![slot]))
+            let slot = |service: ServiceId| {
+                let port = port.unwrap_or(service.default_real_port());
+                let real = RealId { address, port };
+                image.slot_of(service, real).ok_or_else(|| {
+                    let known = image.reals_of(service).map(|real| real.to_string());
+                    unknown_real(service, real, known)
+                })
+            };
+            let services = services(desired, image, at)?.into_iter();
+            services.map(slot).collect::<Result<_, _>>().map(Some)
         }
     }
 }
 
-/// A service, or one that was deleted and still has connections.
-fn service(desired: &Desired, image: &Image, at: &ServiceRef) -> Result<ServiceId, ChangeError> {
-    match (desired.find(at), at) {
-        (Ok(index), _) => Ok(desired.services[index].id),
-        (Err(_), ServiceRef::Id(id)) if image.slots_of(*id).next().is_some() => Ok(*id),
+/// The services that are meant, or one that was deleted and still has
+/// connections.
+fn services(
+    desired: &Desired,
+    image: &Image,
+    at: &ServiceRef,
+) -> Result<Vec<ServiceId>, ChangeError> {
+    match (desired.find_all(at), at) {
+        (Ok(found), _) => {
+            let ids = found.into_iter().map(|index| desired.services[index].id);
+            Ok(ids.collect())
+        }
+        (Err(_), ServiceRef::Id(id)) if image.slots_of(*id).next().is_some() => Ok(vec![*id]),
         (Err(error), _) => Err(error),
     }
 }
@@ -87,9 +103,10 @@ fn anywhere(image: &Image, real: (IpAddr, Option<u16>)) -> Result<Vec<u32>, Chan
             || address.to_string(),
             |port| RealId { address, port }.to_string(),
         );
-        return Err(ChangeError::Unknown(format!(
-            "no service has a real {name}"
-        )));
+        return Err(ChangeError::Unknown(
+            ObjectKind::Real,
+            format!("no service has a real {name}"),
+        ));
     }
     Ok(slots)
 }

@@ -1,13 +1,12 @@
 //! The desired state: every service and real that shall run, with its owner,
-//! and the rules of who wins when the file and the runtime both have a say.
-//! Pure; the director task carries it out.
+//! and what the runtime changes of it. Pure; the director task carries it out.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
-use lb_common::limits::MAX_REALS_PER_SERVICE;
-
+pub use super::merge::Notes;
 use super::{
-    handle::{ChangeError, NewReal, RealPatch, ServicePatch, ServiceRef},
+    etag::{self, IfMatch},
+    handle::{ChangeError, NewReal, ObjectKind, RealPatch, ServicePatch, ServiceRef, unknown_real},
     marks::MarkEntry,
     timeouts::TimeoutEdits,
 };
@@ -15,10 +14,10 @@ use crate::{
     api::wire::Owner,
     config::{
         model::{
-            ForwardingMethod, MarkRule, OnDown, Persistence, RateLimit, Real, RealId, Scheduling,
-            Service, ServiceId, Tunnel,
+            ForwardingMethod, Health, MarkRule, OnDown, Persistence, RateLimit, Real, RealId,
+            RealState, Scheduling, Service, ServiceId, Tunnel,
         },
-        rules::{self, Invalid},
+        rules::{self, Invalid, Replies},
         vocabulary::did_you_mean,
     },
 };
@@ -51,6 +50,7 @@ pub struct ServiceEntry {
     pub one_packet: bool,
     pub on_down: OnDown,
     pub rate_limit: Option<RateLimit>,
+    pub health: Arc<Health>,
     pub owner: Owner,
     /// The file's, with values that the runtime changed.
     pub edited: bool,
@@ -60,23 +60,32 @@ pub struct ServiceEntry {
 }
 
 /// A real and who it belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RealEntry {
     pub real: Real,
     pub owner: Owner,
     pub edited: bool,
 }
 
-/// What a [`Desired::merge`] is to be told about, a line each.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Notes {
-    /// Runtime changes that the file's values replaced.
-    pub reverted: Vec<String>,
-    pub warnings: Vec<String>,
+impl RealEntry {
+    /// Whether the file says all there is to know of it.
+    #[must_use]
+    pub fn is_as_in_file(&self) -> bool {
+        self.owner == Owner::File && !self.edited && self.real.state == RealState::Ready
+    }
 }
 
 impl ServiceEntry {
-    fn new(service: Service, owner: Owner) -> Self {
+    /// As of a real.
+    #[must_use]
+    pub fn is_as_in_file(&self) -> bool {
+        self.owner == Owner::File
+            && !self.edited
+            && self.deleted_reals.is_empty()
+            && self.reals.iter().all(RealEntry::is_as_in_file)
+    }
+
+    pub(super) fn new(service: Service, owner: Owner) -> Self {
         let scheduling = service.scheduling();
         let Service {
             id,
@@ -91,6 +100,7 @@ impl ServiceEntry {
             one_packet,
             on_down,
             rate_limit,
+            health,
             reals,
         } = service;
         let entry = |real| RealEntry {
@@ -108,6 +118,7 @@ impl ServiceEntry {
             one_packet,
             on_down,
             rate_limit,
+            health,
             owner,
             edited: false,
             reals: reals.into_iter().map(entry).collect(),
@@ -131,109 +142,64 @@ impl ServiceEntry {
             one_packet: self.one_packet,
             on_down: self.on_down,
             rate_limit: self.rate_limit,
-            reals: self.reals.iter().map(|entry| entry.real).collect(),
+            health: Arc::clone(&self.health),
+            reals: self.reals.iter().map(|entry| entry.real.clone()).collect(),
         }
     }
 
-    fn position(&self, id: RealId) -> Option<usize> {
+    pub(super) fn position(&self, id: RealId) -> Option<usize> {
         self.reals.iter().position(|entry| entry.real.id == id)
     }
 }
 
 impl Desired {
-    /// The file's services and marks over what was there before. At a start the runtime's
-    /// edits and deletions of the file's objects hold (`keep_edits`); a reload
-    /// puts the file's values back.
+    /// The service with this identity.
     #[must_use]
-    pub fn merge(
-        file: &[Service],
-        marks: &[MarkRule],
-        before: &Self,
-        keep_edits: bool,
-    ) -> (Self, Notes) {
-        let mut notes = Notes::default();
-        let mut merged = Self::default();
-        for service in file {
-            if before.deleted.contains(&service.id) {
-                if keep_edits {
-                    merged.deleted.push(service.id);
-                    continue;
-                }
-                notes
-                    .reverted
-                    .push(format!("service {}: back, as the file has it", service.id));
-            }
-            let mut entry = ServiceEntry::new(service.clone(), Owner::File);
-            if let Some(old) = before.services.iter().find(|old| old.id == service.id) {
-                merge_service(&mut entry, old, keep_edits, &mut notes);
-            }
-            merged.services.push(entry);
-        }
-        for old in &before.services {
-            if merged.services.iter().any(|entry| entry.id == old.id) {
-                continue;
-            }
-            match old.owner {
-                Owner::Runtime => merged.services.push(old.clone()),
-                Owner::File => warn_of_lost_reals(old, &mut notes),
-            }
-        }
-        merged.drop_taken_names(&mut notes);
-        merged.merge_marks(marks, before, keep_edits, &mut notes);
-        if keep_edits {
-            merged.timeouts = before.timeouts;
-        } else {
-            notes.reverted.extend(before.timeouts.describe_revert());
-        }
-        (merged, notes)
+    pub fn entry(&self, id: ServiceId) -> Option<&ServiceEntry> {
+        self.services.iter().find(|entry| entry.id == id)
     }
 
-    /// A name that the file gives to one service cannot stay with another.
-    fn drop_taken_names(&mut self, notes: &mut Notes) {
-        for index in 0..self.services.len() {
-            let (before, rest) = self.services.split_at_mut(index);
-            let entry = &mut rest[0];
-            if entry.name.is_some() && before.iter().any(|other| other.name == entry.name) {
-                notes.warnings.push(format!(
-                    "service {}: its name {} belongs to a service of the file now",
-                    entry.id,
-                    entry.name.take().unwrap_or_default()
-                ));
-            }
+    /// Finds the services that are meant: a name is that of all in its group. In order,
+    /// at least one; an unknown one is told with the nearest there is.
+    pub fn find_all(&self, at: &ServiceRef) -> Result<Vec<usize>, ChangeError> {
+        let found: Vec<_> = self.positions(at).collect();
+        if found.is_empty() {
+            return Err(self.unknown(at));
         }
+        Ok(found)
     }
 
-    /// Finds a service; an unknown one is told with the nearest there is.
-    pub fn find(&self, at: &ServiceRef) -> Result<usize, ChangeError> {
-        let found = match at {
-            ServiceRef::Id(id) => self.services.iter().position(|entry| entry.id == *id),
-            ServiceRef::Name(name) => self
-                .services
-                .iter()
-                .position(|entry| entry.name.as_ref() == Some(name)),
+    fn positions(&self, at: &ServiceRef) -> impl Iterator<Item = usize> {
+        let is_meant = move |entry: &ServiceEntry| match at {
+            ServiceRef::Id(id) => entry.id == *id,
+            ServiceRef::Name(name) => entry.name.as_ref() == Some(name),
         };
-        found.ok_or_else(|| {
-            let asked = match at {
-                ServiceRef::Id(id) => id.to_string(),
-                ServiceRef::Name(name) => name.clone(),
-            };
-            let known = self
-                .services
-                .iter()
-                .flat_map(|entry| [Some(entry.id.to_string()), entry.name.clone()])
-                .flatten();
-            ChangeError::Unknown(format!("no service {asked}{}", did_you_mean(&asked, known)))
-        })
+        let entries = self.services.iter().enumerate();
+        entries.filter_map(move |(index, entry)| is_meant(entry).then_some(index))
+    }
+
+    fn unknown(&self, at: &ServiceRef) -> ChangeError {
+        let asked = at.to_string();
+        let known = self
+            .services
+            .iter()
+            .flat_map(|entry| [Some(entry.id.to_string()), entry.name.clone()])
+            .flatten();
+        ChangeError::Unknown(
+            ObjectKind::Service,
+            format!("no service {asked}{}", did_you_mean(&asked, known)),
+        )
     }
 
     /// Every rule about each service, and about them all. A merge can break
     /// one: the number of a service's reals, some of them the file's and some
     /// the runtime's.
     pub fn validate(&self) -> Result<(), Invalid> {
+        let mut replies = Replies::default();
         for entry in &self.services {
             let service = entry.service();
             service.validate()?;
-            self.check_replies(&service)?;
+            replies.add(&service)?;
         }
         self.check_marks()
     }
@@ -257,27 +223,51 @@ impl Desired {
 
     pub fn add_service(&mut self, service: Service) -> Result<ServiceId, ChangeError> {
         let id = service.id;
-        if self.services.iter().any(|entry| entry.id == id) {
-            return Err(ChangeError::Exists(format!("service {id} exists already")));
-        }
-        self.check_name(id, service.name.as_deref())?;
-        service.validate().map_err(invalid)?;
-        service.check_pool_is_used().map_err(invalid)?;
-        self.check_replies(&service).map_err(invalid)?;
-        self.services
-            .push(ServiceEntry::new(service, Owner::Runtime));
+        self.add_services(vec![service])?;
         Ok(id)
     }
 
+    /// Adds services that may have one name: a group.
+    pub fn add_services(&mut self, group: Vec<Service>) -> Result<Vec<ServiceId>, ChangeError> {
+        let ids: Vec<_> = group.iter().map(|service| service.id).collect();
+        for service in group {
+            let id = service.id;
+            if self.services.iter().any(|entry| entry.id == id) {
+                return Err(ChangeError::Exists(
+                    ObjectKind::Service,
+                    format!("service {id} exists already"),
+                ));
+            }
+            self.check_name(&ids, id, service.name.as_deref())?;
+            service.validate().map_err(invalid)?;
+            service.check_pool_is_used().map_err(invalid)?;
+            self.check_replies(&service).map_err(invalid)?;
+            self.services
+                .push(ServiceEntry::new(service, Owner::Runtime));
+        }
+        Ok(ids)
+    }
+
+    /// Edits a service, or all of a group; after an error some may have
+    /// changed.
     pub fn edit_service(
         &mut self,
         at: &ServiceRef,
         patch: ServicePatch,
-    ) -> Result<ServiceId, ChangeError> {
-        let index = self.find(at)?;
-        let id = self.services[index].id;
-        self.check_name(id, patch.name.as_deref())?;
+    ) -> Result<Vec<ServiceId>, ChangeError> {
+        let group = self.find_all(at)?;
+        let ids: Vec<_> = group.iter().map(|index| self.services[*index].id).collect();
+        let patches = std::iter::repeat_n(patch, group.len());
+        for (index, patch) in group.into_iter().zip(patches) {
+            self.check_name(&ids, self.services[index].id, patch.name.as_deref())?;
+            self.edit_one(index, patch)?;
+        }
+        Ok(ids)
+    }
+
+    fn edit_one(&mut self, index: usize, patch: ServicePatch) -> Result<(), ChangeError> {
         let entry = &mut self.services[index];
+        let id = entry.id;
         let before = entry.clone();
         if let Some(name) = patch.name {
             entry.name = Some(name);
@@ -301,115 +291,181 @@ impl Desired {
         if sets_pool {
             service.check_pool_is_used().map_err(invalid)?;
         }
-        Ok(id)
+        Ok(())
     }
 
-    pub fn delete_service(&mut self, at: &ServiceRef) -> Result<ServiceId, ChangeError> {
-        let index = self.find(at)?;
-        let entry = self.services.remove(index);
-        if entry.owner == Owner::File {
-            self.deleted.push(entry.id);
+    /// Deletes a service, or all of a group.
+    pub fn delete_service(&mut self, at: &ServiceRef) -> Result<Vec<ServiceId>, ChangeError> {
+        let group = self.find_all(at)?;
+        let ids: Vec<_> = group.iter().map(|index| self.services[*index].id).collect();
+        for index in group.into_iter().rev() {
+            let entry = self.services.remove(index);
+            if entry.owner == Owner::File {
+                self.deleted.push(entry.id);
+            }
         }
-        Ok(entry.id)
+        Ok(ids)
     }
 
-    /// What the new real leaves open comes from its service.
+    /// Every service, and how many there were.
+    pub fn delete_services(&mut self) -> Vec<ServiceId> {
+        let gone = std::mem::take(&mut self.services);
+        let of_file = gone.iter().filter(|entry| entry.owner == Owner::File);
+        self.deleted.extend(of_file.map(|entry| entry.id));
+        gone.into_iter().map(|entry| entry.id).collect()
+    }
+
+    /// Adds a real to a service, or to all of a group; what it leaves open
+    /// comes from its service. The real is that of the first; after an error
+    /// some may have it.
     pub fn add_real(
         &mut self,
         at: &ServiceRef,
         new: &NewReal,
-    ) -> Result<(ServiceId, RealId), ChangeError> {
-        let index = self.find(at)?;
-        let entry = &mut self.services[index];
-        let real = new.real(entry.id, entry.forward);
-        let id = real.id;
-        if entry.position(id).is_some() {
-            return Err(ChangeError::Exists(format!(
-                "service {}: real {id} exists already",
-                entry.id
-            )));
+    ) -> Result<(Vec<ServiceId>, RealId), ChangeError> {
+        let mut ids = Vec::new();
+        let mut first = None;
+        for index in self.find_all(at)? {
+            let entry = &mut self.services[index];
+            let real = new.real(entry.id, entry.forward);
+            let id = real.id;
+            if entry.position(id).is_some() {
+                return Err(ChangeError::Exists(
+                    ObjectKind::Real,
+                    format!("service {}: real {id} exists already", entry.id),
+                ));
+            }
+            entry.reals.push(RealEntry {
+                real,
+                owner: Owner::Runtime,
+                edited: false,
+            });
+            ids.push(self.check_service(index)?.id);
+            first = first.or(Some(id));
         }
-        entry.reals.push(RealEntry {
-            real,
-            owner: Owner::Runtime,
-            edited: false,
-        });
-        let service = self.check_service(index)?;
-        Ok((service.id, id))
+        let first = first.ok_or_else(|| self.unknown(at))?;
+        Ok((ids, first))
     }
 
+    /// Edits a real of a service, or of all of a group; after an error some
+    /// may have changed.
     pub fn edit_real(
         &mut self,
         at: &ServiceRef,
         address: IpAddr,
         port: Option<u16>,
         patch: RealPatch,
-    ) -> Result<ServiceId, ChangeError> {
-        let (index, position) = self.find_real(at, address, port)?;
-        let entry = &mut self.services[index];
-        let real = &mut entry.reals[position];
-        let before = *real;
-        if let Some(weight) = patch.weight {
-            real.real.weight = weight;
+    ) -> Result<Vec<ServiceId>, ChangeError> {
+        let found = self.find_reals(at, address, port)?;
+        for (index, position) in &found {
+            let entry = &mut self.services[*index];
+            let edited = &mut entry.reals[*position];
+            let before = edited.clone();
+            let real = &mut edited.real;
+            real.weight = patch.weight.unwrap_or(real.weight);
+            real.forward = patch.forward.unwrap_or(real.forward);
+            if real.forward != ForwardingMethod::Tun {
+                real.tunnel = Tunnel::default();
+            }
+            real.tunnel = patch.tunnel.apply(real.tunnel);
+            let upper = &mut real.upper_threshold;
+            *upper = patch.upper_threshold.unwrap_or(*upper);
+            let lower = &mut real.lower_threshold;
+            *lower = patch.lower_threshold.unwrap_or(*lower);
+            edited.edited |= edited.owner == Owner::File && *edited != before;
+            // The file has no state that an edit of it could differ from.
+            let state = &mut edited.real.state;
+            *state = patch.state.unwrap_or(*state);
+            edited.real.validate(entry.id).map_err(invalid)?;
+            if entry.one_packet {
+                self.check_service(*index)?;
+            }
         }
-        if let Some(forward) = patch.forward {
-            real.real.forward = forward;
-        }
-        if real.real.forward != ForwardingMethod::Tun {
-            real.real.tunnel = Tunnel::default();
-        }
-        real.real.tunnel = patch.tunnel.apply(real.real.tunnel);
-        let upper = &mut real.real.upper_threshold;
-        *upper = patch.upper_threshold.unwrap_or(*upper);
-        let lower = &mut real.real.lower_threshold;
-        *lower = patch.lower_threshold.unwrap_or(*lower);
-        real.edited |= real.owner == Owner::File && *real != before;
-        // The file has no state that an edit of it could differ from.
-        real.real.state = patch.state.unwrap_or(real.real.state);
-        real.real.validate(entry.id).map_err(invalid)?;
-        let id = entry.id;
-        if self.services[index].one_packet {
-            self.check_service(index)?;
-        }
-        Ok(id)
+        let ids = found.iter().map(|(index, _)| self.services[*index].id);
+        Ok(ids.collect())
     }
 
+    /// Deletes a real of a service, or of all of a group. The real is that of
+    /// the first.
     pub fn delete_real(
         &mut self,
         at: &ServiceRef,
         address: IpAddr,
         port: Option<u16>,
-    ) -> Result<(ServiceId, RealId), ChangeError> {
-        let (index, position) = self.find_real(at, address, port)?;
-        let entry = &mut self.services[index];
-        let real = entry.reals.remove(position);
-        if real.owner == Owner::File {
-            entry.deleted_reals.push(real.real.id);
+    ) -> Result<(Vec<ServiceId>, RealId), ChangeError> {
+        let mut ids = Vec::new();
+        let mut first = None;
+        for (index, position) in self.find_reals(at, address, port)? {
+            let entry = &mut self.services[index];
+            let RealEntry { real, owner, .. } = entry.reals.remove(position);
+            if owner == Owner::File {
+                entry.deleted_reals.push(real.id);
+            }
+            ids.push(entry.id);
+            first = first.or(Some(real.id));
         }
-        Ok((entry.id, real.real.id))
+        let first = first.ok_or_else(|| self.unknown(at))?;
+        Ok((ids, first))
     }
 
-    fn find_real(
+    /// Where a real stands, in each of the services that are meant: in all of
+    /// them, or it is not found.
+    fn find_reals(
         &self,
         at: &ServiceRef,
         address: IpAddr,
         port: Option<u16>,
-    ) -> Result<(usize, usize), ChangeError> {
-        let index = self.find(at)?;
-        let entry = &self.services[index];
-        let id = RealId {
-            address,
-            port: port.unwrap_or(entry.id.default_real_port()),
+    ) -> Result<Vec<(usize, usize)>, ChangeError> {
+        let find = |index: usize| {
+            let entry = &self.services[index];
+            let id = RealId {
+                address,
+                port: port.unwrap_or(entry.id.default_real_port()),
+            };
+            let position = entry.position(id).ok_or_else(|| {
+                let known = entry.reals.iter().map(|real| real.real.id.to_string());
+                unknown_real(entry.id, id, known)
+            })?;
+            Ok((index, position))
         };
-        let position = entry.position(id).ok_or_else(|| {
-            let known = entry.reals.iter().map(|real| real.real.id.to_string());
-            let suggestion = did_you_mean(&id.to_string(), known);
-            ChangeError::Unknown(format!("service {}: no real {id}{suggestion}", entry.id))
-        })?;
-        Ok((index, position))
+        self.find_all(at)?.into_iter().map(find).collect()
     }
 
-    fn check_name(&self, id: ServiceId, name: Option<&str>) -> Result<(), ChangeError> {
+    /// Whether services are of the version that is asked for.
+    pub fn check_version(&self, at: &ServiceRef, version: &IfMatch) -> Result<(), ChangeError> {
+        for index in self.find_all(at)? {
+            let entry = &self.services[index];
+            let what = || format!("service {}", entry.id);
+            version.check(what, &etag::of_service(&entry.service()))?;
+        }
+        Ok(())
+    }
+
+    /// As [`Self::check_version`], of a real.
+    pub fn check_real_version(
+        &self,
+        at: &ServiceRef,
+        address: IpAddr,
+        port: Option<u16>,
+        version: &IfMatch,
+    ) -> Result<(), ChangeError> {
+        for (index, position) in self.find_reals(at, address, port)? {
+            let entry = &self.services[index];
+            let real = &entry.reals[position].real;
+            let what = || format!("service {}: real {}", entry.id, real.id);
+            version.check(what, &etag::of_real(real))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the service `id` may have this name: nobody but the rest of its
+    /// `group` has it.
+    fn check_name(
+        &self,
+        group: &[ServiceId],
+        id: ServiceId,
+        name: Option<&str>,
+    ) -> Result<(), ChangeError> {
         let Some(name) = name else { return Ok(()) };
         let is_valid = !name.is_empty()
             && name
@@ -420,109 +476,19 @@ impl Desired {
                 "service {id}: name {name:?} has characters other than letters, digits, dot, underscore and hyphen"
             )));
         }
-        match self
-            .services
-            .iter()
-            .find(|e| e.id != id && e.name.as_deref() == Some(name))
-        {
-            Some(other) => Err(ChangeError::Exists(format!(
-                "service {id}: name {name} belongs to service {}",
-                other.id
-            ))),
+        let has_it = |entry: &&ServiceEntry| entry.name.as_deref() == Some(name);
+        let mut others = self.services.iter().filter(has_it);
+        // Its own name stays that of the group it is in.
+        if others.clone().any(|entry| entry.id == id) {
+            return Ok(());
+        }
+        match others.find(|entry| !group.contains(&entry.id)) {
+            Some(other) => Err(ChangeError::Exists(
+                ObjectKind::Service,
+                format!("service {id}: name {name} belongs to service {}", other.id),
+            )),
             None => Ok(()),
         }
-    }
-}
-
-/// The file's service over the one that was there.
-fn merge_service(
-    entry: &mut ServiceEntry,
-    old: &ServiceEntry,
-    keep_edits: bool,
-    notes: &mut Notes,
-) {
-    let id = entry.id;
-    if old.owner == Owner::Runtime {
-        notes.warnings.push(format!(
-            "service {id}: made at run time, the file owns it from now on"
-        ));
-    } else if old.edited && keep_edits {
-        entry.name.clone_from(&old.name);
-        entry.scheduling = old.scheduling;
-        entry.forward = old.forward;
-        entry.masquerade.clone_from(&old.masquerade);
-        entry.persistence = old.persistence;
-        entry.one_packet = old.one_packet;
-        entry.on_down = old.on_down;
-        entry.rate_limit = old.rate_limit;
-        entry.edited = true;
-    } else if old.edited {
-        notes.reverted.push(format!(
-            "service {id}: edited at run time, back to the file's values"
-        ));
-    }
-    if keep_edits {
-        entry.deleted_reals = old
-            .deleted_reals
-            .iter()
-            .filter(|deleted| entry.position(**deleted).is_some())
-            .copied()
-            .collect();
-        let deleted = entry.deleted_reals.clone();
-        entry.reals.retain(|real| !deleted.contains(&real.real.id));
-    } else {
-        let back = old
-            .deleted_reals
-            .iter()
-            .filter(|deleted| entry.position(**deleted).is_some());
-        notes.reverted.extend(
-            back.map(|real| format!("service {id}: real {real}: back, as the file has it")),
-        );
-    }
-    for old_real in &old.reals {
-        let real = old_real.real.id;
-        // What the operator has a real do is never the file's.
-        if let Some(position) = entry.position(real) {
-            entry.reals[position].real.state = old_real.real.state;
-        }
-        match (entry.position(real), old_real.owner) {
-            (Some(_), Owner::Runtime) => notes.warnings.push(format!(
-                "service {id}: real {real}: made at run time, the file owns it from now on"
-            )),
-            (Some(position), Owner::File) if old_real.edited && keep_edits => {
-                entry.reals[position] = *old_real;
-            }
-            (Some(_), Owner::File) if old_real.edited => notes.reverted.push(format!(
-                "service {id}: real {real}: edited at run time, back to the file's values"
-            )),
-            // The file was changed while no daemon ran, which would have
-            // refused it.
-            (None, Owner::Runtime)
-                if keep_edits && entry.reals.len() >= MAX_REALS_PER_SERVICE as usize =>
-            {
-                notes.warnings.push(format!(
-                    "service {id}: real {real}: made at run time, dropped: the file's leave no room"
-                ));
-            }
-            (None, Owner::Runtime) => entry.reals.push(*old_real),
-            (Some(_) | None, Owner::File) => {}
-        }
-    }
-}
-
-fn warn_of_lost_reals(old: &ServiceEntry, notes: &mut Notes) {
-    let reals: Vec<String> = old
-        .reals
-        .iter()
-        .filter(|real| real.owner == Owner::Runtime)
-        .map(|real| real.real.id.to_string())
-        .collect();
-    if !reals.is_empty() {
-        notes.warnings.push(format!(
-            "service {}: no longer in the file; its reals made at run time go with it: {}",
-            old.id,
-            reals.join(", ")
-        ));
     }
 }
 

@@ -9,7 +9,12 @@ use super::{
     },
     *,
 };
+use lb_common::limits::MAX_REALS_PER_SERVICE;
+
 use crate::config::model::{RealState, Scheduler, TunnelKind, Weight};
+
+#[path = "desired_tests/groups.rs"]
+mod groups;
 
 fn service(id: &str, reals: &[u8]) -> Service {
     let id: ServiceId = id.parse().unwrap();
@@ -213,14 +218,14 @@ fn the_file_may_leave_no_room_for_the_runtimes_reals() {
     let mut desired = loaded(&[2]);
     desired.add_real(&web(), &new_real(9)).unwrap();
     let mut full = service(WEB, &[2]);
-    let first = full.reals[0];
+    let first = full.reals[0].clone();
     let hosts = 256..256 + MAX_REALS_PER_SERVICE - 1;
     full.reals.extend(hosts.map(|host| Real {
         id: RealId {
             address: std::net::Ipv4Addr::from(0x0a00_0000 + host).into(),
             port: 80,
         },
-        ..first
+        ..first.clone()
     }));
     let file = [full];
     let error = merge(&file, &desired, false).0.validate();
@@ -255,7 +260,7 @@ fn the_file_takes_over_what_the_runtime_made() {
 fn errors_name_the_object_and_the_nearest_one() {
     let mut desired = loaded(&[2]);
     let error = desired
-        .find(&ServiceRef::Id("tcp:192.0.2.10:81".parse().unwrap()))
+        .find_all(&ServiceRef::Id("tcp:192.0.2.10:81".parse().unwrap()))
         .unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -269,7 +274,7 @@ fn errors_name_the_object_and_the_nearest_one() {
         "service tcp:192.0.2.10:80: no real 10.0.0.3:80; did you mean 10.0.0.2:80?"
     );
     let error = desired.add_service(service(WEB, &[])).unwrap_err();
-    assert!(matches!(error, ChangeError::Exists(_)));
+    assert!(matches!(error, ChangeError::Exists(..)));
 }
 
 #[test]
@@ -289,7 +294,7 @@ fn a_reals_state_stays_over_reloads_and_what_else_was_edited_does_not() {
     desired
         .edit_real(&at, address(3), None, state(RealState::Maint))
         .unwrap();
-    let drained = desired.services[0].reals[0];
+    let drained = &desired.services[0].reals[0];
     assert!(!drained.edited);
     assert_eq!(drained.real.effective_weight(), 0);
     assert_eq!(merge(&file, &desired, true).0, desired);
@@ -324,7 +329,7 @@ fn thresholds_are_edited_one_by_one() {
         let mut edited = desired.clone();
         edited.edit_real(&web(), [10, 0, 0, 2].into(), None, patch)?;
         desired = edited;
-        let real = desired.services[0].reals[0].real;
+        let real = &desired.services[0].reals[0].real;
         Ok::<_, ChangeError>((real.upper_threshold, real.lower_threshold))
     };
     assert_eq!(edit(Some(100), None), Ok((100, 0)));
@@ -459,4 +464,39 @@ fn replies_of_one_packet_services_are_told_apart_whoever_makes_them() {
     let other = ServiceRef::Id("udp:192.0.2.11:53".parse().unwrap());
     let error = desired.clone().add_real(&other, &new_real(2)).unwrap_err();
     assert!(error.to_string().contains("could not be told"), "{error}");
+}
+
+/// A version is that of what is configured, and another after each change.
+#[test]
+fn a_change_of_another_version_is_refused() {
+    let mut desired = Desired::default();
+    desired.add_service(service(WEB, &[2])).unwrap();
+    let at = ServiceRef::Id(WEB.parse().unwrap());
+    let address = [10, 0, 0, 2].into();
+    let version = |d: &Desired| {
+        let service = d.services[0].service();
+        let real = etag::of_real(&service.reals[0]);
+        [etag::of_service(&service), real].map(|tag| IfMatch::parse(&tag).unwrap())
+    };
+    let [of_service, of_real] = version(&desired);
+    assert_eq!(desired.check_version(&at, &of_service), Ok(()));
+    let check = desired.check_real_version(&at, address, None, &of_real);
+    assert_eq!(check, Ok(()));
+
+    let patch = RealPatch {
+        state: Some(RealState::Drain),
+        ..RealPatch::default()
+    };
+    desired.edit_real(&at, address, None, patch).unwrap();
+    let refused = desired.check_version(&at, &of_service).unwrap_err();
+    let expected = "service tcp:192.0.2.10:80 has changed";
+    assert!(refused.to_string().starts_with(expected), "{refused}");
+    let check = desired.check_real_version(&at, address, None, &of_real);
+    let refused = check.unwrap_err().to_string();
+    assert!(
+        refused.contains("real 10.0.0.2:80 has changed"),
+        "{refused}"
+    );
+    assert_eq!(desired.check_version(&at, &version(&desired)[0]), Ok(()));
+    assert_eq!(desired.check_version(&at, &IfMatch::default()), Ok(()));
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::desired::Desired;
+use super::desired::{Desired, ServiceEntry};
 use crate::config::{
     model::{Config, Real, Service, ServiceId, Tunnel, TunnelKind},
     scheduling,
@@ -12,21 +12,40 @@ use crate::config::{
 pub(super) fn differences(before: &Desired, after: &Desired) -> Vec<(ServiceId, Vec<String>)> {
     let mut differences = Vec::new();
     let old: HashMap<_, _> = before.services.iter().map(|e| (e.id, e)).collect();
-    for entry in &after.services {
-        let service = entry.service();
-        match old.get(&entry.id) {
-            None => differences.push((entry.id, vec![format!("service {}: added", entry.id)])),
-            Some(old) if old.service() != service => {
-                differences.push((entry.id, describe(&old.service(), &service)));
-            }
-            Some(_) => {}
+    let kept: HashSet<_> = after.services.iter().map(|e| e.id).collect();
+    let removed = before.services.iter().filter(|e| !kept.contains(&e.id));
+    let pairs = after
+        .services
+        .iter()
+        .map(|entry| (old.get(&entry.id).copied(), Some(entry)))
+        .chain(removed.map(|entry| (Some(entry), None)));
+    for (before, after) in pairs {
+        let lines = difference(before, after);
+        if let (Some(entry), false) = (after.or(before), lines.is_empty()) {
+            differences.push((entry.id, lines));
         }
     }
-    let kept: HashSet<_> = after.services.iter().map(|e| e.id).collect();
-    for entry in before.services.iter().filter(|e| !kept.contains(&e.id)) {
-        differences.push((entry.id, vec![format!("service {}: removed", entry.id)]));
-    }
     differences
+}
+
+/// How one service differs; no lines: not at all.
+pub(super) fn difference(
+    before: Option<&ServiceEntry>,
+    after: Option<&ServiceEntry>,
+) -> Vec<String> {
+    match (before, after) {
+        (None, None) => Vec::new(),
+        (None, Some(entry)) => vec![format!("service {}: added", entry.id)],
+        (Some(entry), None) => vec![format!("service {}: removed", entry.id)],
+        (Some(before), Some(after)) => {
+            let (before, after) = (before.service(), after.service());
+            if before == after {
+                Vec::new()
+            } else {
+                describe(&before, &after)
+            }
+        }
+    }
 }
 
 /// A line for each rule of the marks that one has and the other has not.
@@ -50,6 +69,9 @@ fn describe(before: &Service, after: &Service) -> Vec<String> {
         .filter(|(_, from, to)| from != to)
     {
         lines.push(format!("service {id}: {key} {from} -> {to}"));
+    }
+    if before.health != after.health {
+        lines.push(format!("service {id}: health changed"));
     }
     if before.name != after.name || before.forward != after.forward {
         lines.push(format!("service {id}: changed"));
@@ -155,6 +177,16 @@ fn describe_real(service: ServiceId, before: &Real, after: &Real) -> String {
             what.push(format!("{key} {from} -> {to}"));
         }
     }
+    if before.state != after.state {
+        what.push(format!(
+            "state {} -> {}",
+            before.state.name(),
+            after.state.name()
+        ));
+    }
+    if before.health != after.health {
+        what.push("health changed".into());
+    }
     format!("service {service}: real {} {}", after.id, what.join(", "))
 }
 
@@ -182,6 +214,19 @@ pub(super) fn other_differences(before: &Config, after: &Config) -> Vec<String> 
             after.director.interfaces.join(", ")
         ));
     }
+    let (a, b) = (&before.director, &after.director);
+    if a.manage_addresses != b.manage_addresses {
+        lines.push(format!(
+            "manage_addresses {} -> {}",
+            a.manage_addresses, b.manage_addresses
+        ));
+    }
+    if a.vip_interface != b.vip_interface {
+        lines.push(format!(
+            "vip_interface {} -> {}",
+            a.vip_interface, b.vip_interface
+        ));
+    }
     if before.timeouts != after.timeouts {
         lines.push("timeouts changed".into());
     }
@@ -190,6 +235,12 @@ pub(super) fn other_differences(before: &Config, after: &Config) -> Vec<String> 
     }
     if before.defence != after.defence {
         lines.push("defence changed".into());
+    }
+    if before.metrics != after.metrics {
+        lines.push("metrics changed".into());
+    }
+    if before.alerts != after.alerts {
+        lines.push("alerts changed".into());
     }
     lines
 }

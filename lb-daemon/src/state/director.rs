@@ -4,7 +4,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::Arc,
     time::Instant,
@@ -12,18 +12,28 @@ use std::{
 
 use aya::maps::{MapData, RingBuf};
 use lb_common::abi::Event;
-use tokio::{io::unix::AsyncFd, sync::mpsc, time::sleep_until};
+use tokio::{
+    io::unix::AsyncFd,
+    sync::{mpsc, watch},
+    time::sleep_until,
+};
 use tracing::info;
 
 use super::{
+    addresses::Addresses,
     desired::Desired,
-    handle::{ChangeError, Reply, Request, ServiceRef},
+    differences::{difference, mark_differences},
+    events::Events,
+    handle::{By, ChangeError, Message, Reply, Request, ServiceRef},
     interfaces::Interfaces,
     path_mtu::PathMtus,
+    rates::Rates,
     slow_start::SlowStarts,
     store::Store,
+    transaction::Rollback,
 };
 use crate::{
+    api::wire::EventKind,
     config::model::{Config, RealId, ServiceId},
     dataplane::{
         Programs,
@@ -51,8 +61,17 @@ pub struct Director {
     pub(super) hop_changes: mpsc::Receiver<Vec<Change>>,
     pub(super) resolutions: HashMap<IpAddr, Resolution>,
     pub(super) interfaces: Interfaces,
+    pub(super) addresses: Addresses,
     pub(super) path_mtus: PathMtus,
     pub(super) slow_starts: SlowStarts,
+    pub(super) rates: Rates,
+    pub(super) events_out: Events,
+    pub(super) is_last_reload_good: bool,
+    /// Where metrics are to be served, and why they are not.
+    pub(super) metrics_listen: watch::Sender<Option<SocketAddr>>,
+    pub(super) metrics_problem: watch::Receiver<Option<String>>,
+    /// What goes back unless it is confirmed.
+    pub(super) rollback: Option<Rollback>,
     /// Reals that the log has called unreachable.
     pub(super) unreachable: HashSet<IpAddr>,
     pub(super) events: AsyncFd<RingBuf<MapData>>,
@@ -73,13 +92,15 @@ pub struct Director {
 
 /// What woke the task.
 enum Wake {
-    Request(Option<Request>),
+    Message(Option<Message>),
     Hops(Option<Vec<Change>>),
     /// False: there will be no more news.
     Links(bool),
     PathMtus,
     Shares,
     Inspection,
+    Rates,
+    RollBack,
     Walk(Option<Report>),
     Events(Vec<Event>),
     Stop,
@@ -90,7 +111,7 @@ impl Director {
     /// `detach_on_exit` is set.
     pub async fn run(
         mut self,
-        mut requests: mpsc::Receiver<Request>,
+        mut messages: mpsc::Receiver<Message>,
         stop: impl Future<Output = ()>,
     ) {
         let mut stop = std::pin::pin!(stop);
@@ -99,34 +120,51 @@ impl Director {
             let path_mtus_end = self.path_mtus.deadline().unwrap_or(inspect_at);
             let next_share = self.slow_starts.next;
             let shares_grow_at = next_share.unwrap_or(inspect_at);
+            let sample_at = self.rates.next();
+            let roll_back_at = self
+                .rollback
+                .as_ref()
+                .map_or(inspect_at, |rollback| rollback.at);
             let wake = tokio::select! {
-                request = requests.recv() => Wake::Request(request),
+                message = messages.recv() => Wake::Message(message),
                 changes = self.hop_changes.recv() => Wake::Hops(changes),
                 change = self.interfaces.links.changed() => Wake::Links(change.is_ok()),
                 () = sleep_until(path_mtus_end.into()) => Wake::PathMtus,
                 () = sleep_until(shares_grow_at.into()), if next_share.is_some() => Wake::Shares,
                 () = sleep_until(inspect_at.into()) => Wake::Inspection,
+                () = sleep_until(sample_at.into()) => Wake::Rates,
+                () = sleep_until(roll_back_at.into()), if self.rollback.is_some() => Wake::RollBack,
                 report = self.reports.recv() => Wake::Walk(report),
                 events = next_events(&mut self.events) => Wake::Events(events),
                 () = &mut stop => Wake::Stop,
             };
             match wake {
-                Wake::Request(Some(request)) => self.answer(request).await,
+                Wake::Message(Some(message)) => self.answer(message).await,
                 Wake::Hops(Some(changes)) => self.note_hops(changes),
-                Wake::Links(true) => self.note_links(),
+                Wake::Links(true) => {
+                    self.note_links();
+                    self.settle_addresses().await;
+                }
                 Wake::PathMtus => self.restore_path_mtus(),
                 Wake::Shares => self.grow_shares(),
-                Wake::Inspection => self.inspect(),
+                Wake::Inspection => {
+                    self.inspect();
+                    self.addresses.look_again();
+                    self.settle_addresses().await;
+                }
+                Wake::Rates => self.sample_rates(),
+                Wake::RollBack => self.roll_back().await,
                 Wake::Walk(Some(report)) => self.note_walk(&report).await,
                 Wake::Events(events) => self.note_events(&events),
                 Wake::Hops(None) | Wake::Links(false) | Wake::Walk(None) => {
                     tracing::error!("a part of the daemon has ended; stopping");
                     break;
                 }
-                Wake::Request(None) | Wake::Stop => break,
+                Wake::Message(None) | Wake::Stop => break,
             }
         }
         if self.config.director.detach_on_exit {
+            self.addresses.remove_all().await;
             match self.pins.remove() {
                 Ok(()) => info!("data plane detached"),
                 Err(error) => tracing::error!(%error, "detaching the data plane failed"),
@@ -134,79 +172,129 @@ impl Director {
         }
     }
 
-    async fn answer(&mut self, request: Request) {
+    async fn answer(&mut self, message: Message) {
+        let Message {
+            by,
+            if_match,
+            request,
+        } = message;
         // Nobody waits for the answer any more: not an error.
         match request {
-            Request::Services(reply) => drop(reply.send(self.view_services())),
+            Request::Services(show, reply) => drop(reply.send(self.view_services(show))),
+            Request::Service(at, reply) => drop(reply.send(self.view_some(&at))),
             Request::Status(reply) => {
                 self.withdraw_foreign().await;
                 self.inspect();
                 drop(reply.send(self.view_status()));
             }
             Request::AddService(service, reply) => {
-                let outcome = self.change(|d| Ok((d.add_service(*service)?, ()))).await;
+                let add = |d: &mut Desired| Ok((vec![d.add_service(*service)?], ()));
+                let outcome = self.change(by, add).await;
                 drop(reply.send(outcome));
             }
             Request::EditService(at, patch, reply) => {
-                let outcome = self.change(|d| Ok((d.edit_service(&at, patch)?, ()))).await;
+                let edit = |d: &mut Desired| {
+                    d.check_version(&at, &if_match)?;
+                    Ok((d.edit_service(&at, patch)?, ()))
+                };
+                let outcome = self.change(by, edit).await;
                 drop(reply.send(outcome));
             }
             Request::DeleteService(at, now, reply) => {
                 let slots = self.find_slots(&at);
-                let outcome = self.change(|d| Ok((d.delete_service(&at)?, ()))).await;
+                let delete = |d: &mut Desired| {
+                    d.check_version(&at, &if_match)?;
+                    Ok((d.delete_service(&at)?, ()))
+                };
+                let outcome = self.change(by, delete).await;
+                self.answer_when_ended(reply, outcome, now, slots);
+            }
+            Request::DeleteServices(now, reply) => {
+                let ids: Vec<_> = self.desired.services.iter().map(|s| s.id).collect();
+                let image = self.reconciler.image();
+                let slots = ids.iter().flat_map(|id| image.slots_of(*id)).collect();
+                let outcome = self.change(by, |d| Ok((d.delete_services(), ()))).await;
                 self.answer_when_ended(reply, outcome, now, slots);
             }
             Request::AddReal(at, new, reply) => {
-                drop(reply.send(self.change(|d| d.add_real(&at, &new)).await));
+                drop(reply.send(self.change(by, |d| d.add_real(&at, &new)).await));
             }
             Request::EditReal(at, address, port, patch, reply) => {
-                let edit = |d: &mut Desired| Ok((d.edit_real(&at, address, port, patch)?, ()));
-                drop(reply.send(self.change(edit).await));
+                let edit = |d: &mut Desired| {
+                    d.check_real_version(&at, address, port, &if_match)?;
+                    Ok((d.edit_real(&at, address, port, patch)?, ()))
+                };
+                drop(reply.send(self.change(by, edit).await));
             }
             Request::DeleteReal(at, address, port, now, reply) => {
-                let slot = self.find_real_slot(&at, address, port);
-                let delete = |d: &mut Desired| Ok((d.delete_real(&at, address, port)?.0, ()));
-                let outcome = self.change(delete).await;
-                self.answer_when_ended(reply, outcome, now, slot.into_iter().collect());
+                let slots = self.find_real_slots(&at, address, port);
+                let delete = |d: &mut Desired| {
+                    d.check_real_version(&at, address, port, &if_match)?;
+                    Ok((d.delete_real(&at, address, port)?.0, ()))
+                };
+                let outcome = self.change(by, delete).await;
+                self.answer_when_ended(reply, outcome, now, slots);
             }
             Request::Marks(reply) => drop(reply.send(Ok(self.view_marks()))),
             Request::AddMark(rule, reply) => {
-                drop(reply.send(self.change_marks(|d| d.add_mark(rule)).await));
+                drop(reply.send(self.change_marks(by, |d| d.add_mark(rule)).await));
             }
             Request::DeleteMark(rule, reply) => {
-                drop(reply.send(self.change_marks(|d| d.delete_mark(&rule)).await));
+                drop(reply.send(self.change_marks(by, |d| d.delete_mark(&rule)).await));
             }
             Request::Connections(of, reply) => drop(reply.send(self.roster(&of))),
-            Request::Flush(of, reply) => drop(reply.send(self.flush(&of))),
+            Request::Flush(of, reply) => drop(reply.send(self.flush(&of, by))),
             Request::Timeouts(reply) => drop(reply.send(Ok(self.timeouts()))),
             Request::SetTimeouts(edits, reply) => {
-                drop(reply.send(self.set_timeouts(edits).await));
+                drop(reply.send(self.set_timeouts(edits, by).await));
             }
-            Request::Reload(reply) => drop(reply.send(self.reload().await)),
+            Request::Subscribe(reply) => drop(reply.send(Ok(self.events_out.subscribe()))),
+            Request::Zero(at, reply) => drop(reply.send(self.zero(at.as_ref(), by))),
+            Request::Metrics(reply) => drop(reply.send(self.metrics())),
+            Request::SaveConfig(reply) => drop(reply.send(Ok(self.save_config()))),
+            Request::Diff(reply) => drop(reply.send(self.diff())),
+            Request::Replace(wanted, confirm_within, reply) => {
+                let outcome = self.replace(*wanted, confirm_within, by).await;
+                drop(reply.send(outcome));
+            }
+            Request::Confirm(reply) => drop(reply.send(self.confirm(by))),
+            Request::Undo(reply) => drop(reply.send(self.undo(by).await)),
+            Request::Reload(reply) => drop(reply.send(self.reload(by).await)),
         }
     }
 
     /// Changes the desired state, the maps and the state file, or nothing.
     async fn change<T>(
         &mut self,
-        change: impl FnOnce(&mut Desired) -> Result<(ServiceId, T), ChangeError>,
+        by: By,
+        change: impl FnOnce(&mut Desired) -> Result<(Vec<ServiceId>, T), ChangeError>,
     ) -> Result<T, ChangeError> {
         let mut desired = self.desired.clone();
-        let (id, value) = change(&mut desired)?;
-        self.install(desired, &[id]).await?;
-        info!(service = %id, "service changed");
+        let (changed, value) = change(&mut desired)?;
+        let lines: Vec<_> = changed
+            .iter()
+            .flat_map(|id| difference(self.desired.entry(*id), desired.entry(*id)))
+            .collect();
+        self.install(desired, &changed).await?;
+        for line in lines {
+            self.events_out.tell(EventKind::Service, by, line);
+        }
         Ok(value)
     }
 
     /// As [`Self::change`], of the firewall marks.
     async fn change_marks(
         &mut self,
+        by: By,
         change: impl FnOnce(&mut Desired) -> Result<(), ChangeError>,
     ) -> Result<(), ChangeError> {
         let mut desired = self.desired.clone();
         change(&mut desired)?;
+        let lines = mark_differences(&self.desired, &desired);
         self.install(desired, &[]).await?;
-        info!("firewall marks changed");
+        for line in lines {
+            self.events_out.tell(EventKind::Mark, by, line);
+        }
         Ok(())
     }
 
@@ -219,6 +307,7 @@ impl Director {
     ) -> Result<(), ChangeError> {
         let before = std::mem::replace(&mut self.desired, desired);
         let marks_change = before.marks != self.desired.marks;
+        let hops = self.reconciler.image().hop_changes();
         let done = match self.store.save(&self.desired) {
             Ok(()) => self.apply_or_go_back(before, changed, marks_change),
             Err(error) => {
@@ -227,8 +316,11 @@ impl Director {
             }
         };
         self.schedule_shares();
-        self.watch_hops().await;
+        if self.reconciler.image().hop_changes() != hops {
+            self.watch_hops().await;
+        }
         self.warn_of_forwarding();
+        self.settle_addresses().await;
         self.warn_of_foreign().await;
         done
     }
@@ -255,12 +347,27 @@ impl Director {
     }
 
     fn apply(&mut self, changed: &[ServiceId], marks_change: bool) -> Result<(), ReconcileError> {
-        for id in changed {
-            match self.desired.services.iter().find(|entry| entry.id == *id) {
-                Some(entry) => self.reconciler.set_service(&entry.service())?,
-                None => self.reconciler.remove_service(*id)?,
-            }
+        let entries: HashMap<_, _> = match changed {
+            [] => HashMap::new(),
+            [id] => self
+                .desired
+                .entry(*id)
+                .map(|entry| (*id, entry))
+                .into_iter()
+                .collect(),
+            _ => self
+                .desired
+                .services
+                .iter()
+                .map(|entry| (entry.id, entry))
+                .collect(),
+        };
+        for id in changed.iter().filter(|id| !entries.contains_key(id)) {
+            self.reconciler.remove_service(*id)?;
         }
+        let present = changed.iter().filter_map(|id| entries.get(id));
+        self.reconciler
+            .set_services(present.map(|entry| entry.service()))?;
         if marks_change {
             self.reconciler.set_marks(&self.desired.mark_rules())?;
         }
@@ -268,22 +375,20 @@ impl Director {
     }
 
     fn find_slots(&self, at: &ServiceRef) -> Vec<u32> {
-        let Ok(index) = self.desired.find(at) else {
-            return Vec::new();
-        };
-        self.reconciler
-            .image()
-            .slots_of(self.desired.services[index].id)
-            .collect()
+        let image = self.reconciler.image();
+        let services = self.desired.find_all(at).unwrap_or_default();
+        let ids = services.into_iter().map(|of| self.desired.services[of].id);
+        ids.flat_map(|id| image.slots_of(id)).collect()
     }
 
-    fn find_real_slot(&self, at: &ServiceRef, address: IpAddr, port: Option<u16>) -> Option<u32> {
-        let service = &self.desired.services[self.desired.find(at).ok()?];
-        let real = RealId {
-            address,
-            port: port.unwrap_or(service.id.default_real_port()),
+    fn find_real_slots(&self, at: &ServiceRef, address: IpAddr, port: Option<u16>) -> Vec<u32> {
+        let slot = |index: usize| {
+            let service = self.desired.services[index].id;
+            let port = port.unwrap_or(service.default_real_port());
+            self.reconciler.real_slot(service, RealId { address, port })
         };
-        self.reconciler.real_slot(service.id, real)
+        let services = self.desired.find_all(at).unwrap_or_default();
+        services.into_iter().filter_map(slot).collect()
     }
 
     /// Answers when the connections of reals that are no longer there are over,
@@ -320,14 +425,14 @@ impl Director {
     async fn note_walk(&mut self, report: &Report) {
         self.templates = report.templates;
         let Some(began) = report.began else { return };
-        let hops = self.reconciler.image().hop_addresses().count();
+        let hops = self.reconciler.image().hop_changes();
         if let Err(error) = self
             .reconciler
             .free_retired(began, |slot| report.referenced.contains(slot))
         {
             tracing::error!(%error, "freeing deleted real servers failed");
         }
-        if self.reconciler.image().hop_addresses().count() != hops {
+        if self.reconciler.image().hop_changes() != hops {
             self.watch_hops().await;
         }
     }

@@ -3,7 +3,7 @@
 
 use super::{
     desired::{Desired, Notes, invalid},
-    handle::ChangeError,
+    handle::{ChangeError, ObjectKind},
 };
 use crate::{
     api::wire::Owner,
@@ -30,7 +30,10 @@ impl Desired {
     pub fn add_mark(&mut self, rule: MarkRule) -> Result<(), ChangeError> {
         let mut rules = self.marks.iter().map(|entry| &entry.rule);
         if rules.any(|other| *other == rule) {
-            return Err(ChangeError::Exists(format!("{rule} exists already")));
+            return Err(ChangeError::Exists(
+                ObjectKind::Mark,
+                format!("{rule} exists already"),
+            ));
         }
         mark::check(&rule, self.marks.iter().map(|entry| &entry.rule)).map_err(invalid)?;
         let owner = Owner::Runtime;
@@ -41,7 +44,7 @@ impl Desired {
     pub fn delete_mark(&mut self, rule: &MarkRule) -> Result<(), ChangeError> {
         let position = self.marks.iter().position(|entry| entry.rule == *rule);
         let Some(position) = position else {
-            return Err(ChangeError::Unknown(format!("no {rule}")));
+            return Err(ChangeError::Unknown(ObjectKind::Mark, format!("no {rule}")));
         };
         let entry = self.marks.remove(position);
         if entry.owner == Owner::File {
@@ -165,7 +168,7 @@ mod tests {
     fn contradictions_are_refused_or_at_a_start_dropped() {
         let mut desired = loaded(&[rule(80, "80")]);
         let error = desired.add_mark(rule(80, "80")).unwrap_err();
-        assert!(matches!(error, ChangeError::Exists(_)), "{error}");
+        assert!(matches!(error, ChangeError::Exists(..)), "{error}");
         let error = desired.add_mark(rule(81, "all")).unwrap_err();
         assert_eq!(
             error.to_string(),

@@ -11,6 +11,7 @@ use tracing::{debug, info, warn};
 
 use super::director::Director;
 use crate::{
+    api::wire::EventKind,
     net::hops::{Change, Hop, Reason, Resolution},
     reconcile::ReconcileError,
 };
@@ -73,6 +74,8 @@ impl Director {
             Resolution::Resolved(hop) => {
                 if self.unreachable.remove(&address) {
                     info!(real = %address, "real server can be reached");
+                    let text = format!("real server {address} can be reached");
+                    self.events_out.send(EventKind::NextHop, None, text);
                 }
                 self.reconciler.set_next_hop(address, map_value(&hop))
             }
@@ -82,6 +85,8 @@ impl Director {
                 // Asked again and again, it is warned of once.
                 if reason != Reason::NeighbourPending && self.unreachable.insert(address) {
                     warn!(real = %address, %reason, "real server cannot be reached");
+                    let text = format!("real server {address} cannot be reached: {reason}");
+                    self.events_out.send(EventKind::NextHop, None, text);
                 }
                 self.reconciler.set_next_hop(address, NextHop::default())
             }

@@ -10,9 +10,11 @@ use super::{
     desired::Desired,
     differences::{differences, mark_differences, other_differences},
     director::Director,
-    handle::{ChangeError, ReloadReport},
+    handle::{By, ChangeError, ReloadReport},
+    start::give_memory_back,
 };
 use crate::{
+    api::wire::EventKind,
     config::{
         file,
         model::{Config, ServiceId},
@@ -27,18 +29,26 @@ use crate::{
 impl Director {
     /// Reads the file again and makes the running state what it says. The
     /// report says what changed.
-    pub(super) async fn reload(&mut self) -> Result<ReloadReport, ChangeError> {
+    pub(super) async fn reload(&mut self, by: By) -> Result<ReloadReport, ChangeError> {
         let started = [NotifyState::Reloading]
             .into_iter()
             .chain(NotifyState::monotonic_usec_now())
             .collect::<Vec<_>>();
         let _ = sd_notify::notify(&started);
         let outcome = self.try_reload().await;
+        let text = match &outcome {
+            Ok(report) => format!("configuration reloaded, {} changes", report.changes.len()),
+            Err(error @ ChangeError::Failed(_)) => format!("reload failed: {error}"),
+            Err(error) => format!("reload refused; nothing has changed: {error}"),
+        };
+        self.events_out.send(EventKind::Reload, Some(by), text);
+        self.is_last_reload_good = outcome.is_ok();
         match &outcome {
-            Ok(report) => info!(changes = report.changes.len(), "configuration reloaded"),
-            Err(error @ ChangeError::Failed(_)) => tracing::error!(%error, "reload failed"),
-            Err(error) => tracing::error!(%error, "reload refused; nothing has changed"),
+            Ok(report) => info!(%by, changes = report.changes.len(), "configuration reloaded"),
+            Err(error @ ChangeError::Failed(_)) => tracing::error!(%by, %error, "reload failed"),
+            Err(error) => tracing::error!(%by, %error, "reload refused; nothing has changed"),
         }
+        give_memory_back();
         let _ = sd_notify::notify(&[NotifyState::Ready]);
         outcome
     }
@@ -46,6 +56,11 @@ impl Director {
     async fn try_reload(&mut self) -> Result<ReloadReport, ChangeError> {
         let invalid = |error: &dyn std::fmt::Display| ChangeError::Invalid(error.to_string());
         let failed = |error: &dyn std::fmt::Display| ChangeError::Failed(error.to_string());
+        if self.rollback.is_some() {
+            return Err(ChangeError::Invalid(
+                "an applied configuration waits to be confirmed; confirm or undo it first".into(),
+            ));
+        }
         let config = file::load(&self.config_path).map_err(|error| invalid(&error))?;
         check_fixed(&self.config, &config)?;
         let (desired, notes) =
@@ -88,33 +103,46 @@ impl Director {
             let denied = Whose::Denied(after.deny.clone(), after.allow.clone());
             drop(self.sweeper.end(denied, How::Cut));
         }
-        if config.options.expire_nodest {
-            let deleted = self.reconciler.image().retired_slots().collect();
-            drop(self.sweeper.end(Whose::Reals(deleted), How::Doom));
-        }
+        self.doom_deleted(config.options.expire_nodest);
 
         let mut lines: Vec<String> = changes.into_iter().flat_map(|(_, lines)| lines).collect();
         lines.extend(mark_changes);
         lines.extend(other_differences(&self.config, &config));
         lines.extend(notes.reverted);
         self.attachments = attachments;
+        self.metrics_listen.send_if_modified(|listen| {
+            let before = std::mem::replace(listen, config.metrics.listen);
+            before != *listen
+        });
         self.config = config;
         // What was said before and still holds is not said again.
         self.warnings
             .retain(|warning| Self::is_about_forwarding(warning));
         self.warnings.extend(notes.warnings.iter().cloned());
         self.write_ports();
+        self.settle_addresses().await;
         self.inspect();
         for line in &lines {
             info!("{line}");
+            self.events_out.send(EventKind::Service, None, line.clone());
         }
-        for warning in &notes.warnings {
+        for warning in notes.warnings.iter().chain(&self.not_acted_on()) {
             warn!("{warning}");
         }
         Ok(ReloadReport {
             changes: lines,
             warnings: self.all_warnings(),
         })
+    }
+}
+
+impl Director {
+    /// With `expire_nodest` the connections of deleted reals end at their next packet.
+    pub(super) fn doom_deleted(&self, expire_nodest: bool) {
+        if expire_nodest {
+            let deleted = self.reconciler.image().retired_slots().collect();
+            drop(self.sweeper.end(Whose::Reals(deleted), How::Doom));
+        }
     }
 }
 
@@ -154,7 +182,7 @@ pub struct NoRoomFor {
 }
 
 /// What a running daemon cannot change.
-fn check_fixed(running: &Config, new: &Config) -> Result<(), ChangeError> {
+pub(super) fn check_fixed(running: &Config, new: &Config) -> Result<(), ChangeError> {
     let (a, b) = (&running.director, &new.director);
     let fixed = [
         ("director.pin_dir", a.pin_dir == b.pin_dir),

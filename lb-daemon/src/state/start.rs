@@ -10,15 +10,21 @@ use std::{
 };
 
 use lb_common::abi::program;
-use tokio::{io::unix::AsyncFd, sync::mpsc};
+use tokio::{
+    io::unix::AsyncFd,
+    sync::{mpsc, watch},
+};
 use tracing::{info, warn};
 
 use super::{
-    desired::Desired,
+    addresses::{self, Addresses},
+    desired::{Desired, ServiceEntry},
     director::Director,
+    events::Events,
     footprint::Footprint,
     interfaces::{Interfaces, write_ports},
     path_mtu::PathMtus,
+    rates::Rates,
     reload::{NoRoomFor, rehearse},
     slow_start::SlowStarts,
     store::Store,
@@ -28,12 +34,13 @@ use crate::{
     dataplane::{
         DataPlaneError, Loaded, Programs, Sizes, attach, bpffs,
         buckets::ConnectionTables,
+        migrate::{self, Migration},
         pinned::{PinDir, lock_dir},
         privilege::check_privilege,
         sweep::{How, Sweeper, Whose},
     },
     net::{NetError, hops::Hops, links::Links},
-    reconcile::{ReconcileError, Reconciler},
+    reconcile::{Image, ReconcileError, Reconciler},
 };
 
 /// How long a start waits for neighbours to answer: the first packets shall
@@ -51,6 +58,13 @@ pub enum StartError {
     Reconcile(#[from] ReconcileError),
     #[error(transparent)]
     NoRoom(#[from] NoRoomFor),
+    #[error("{0}")]
+    Addresses(String),
+    #[error(
+        "interface {interface}: [capacity] and xdp_mode cannot change in one start: connections would be lost; start \
+         with one of the changes, then with both"
+    )]
+    TwoAtOnce { interface: String },
     #[error("state_dir {path}: {source}")]
     StateDir {
         path: PathBuf,
@@ -88,9 +102,15 @@ impl Director {
         bpffs::ensure(&config.director.pin_dir, footprint)?;
         let pins = PinDir::open(&config.director.pin_dir)?;
         let store = Store::new(state_dir);
+        let (addresses, unread) = Addresses::new(state_dir);
         let (stored, warning) = store.load();
         let (desired, notes) = Desired::merge(&config.services, &config.marks, &stored, true);
-        let mut warnings: Vec<String> = notes.warnings.into_iter().chain(warning).collect();
+        let mut warnings: Vec<String> = notes
+            .warnings
+            .into_iter()
+            .chain(warning)
+            .chain(unread)
+            .collect();
         // The file was changed while no daemon ran, which would have refused
         // it.
         if let Err(invalid) = desired.validate() {
@@ -99,7 +119,8 @@ impl Director {
             ));
         }
 
-        // Neighbours first: it changes nothing, and the rest need not wait.
+        // Neighbours first: it changes nothing, and they answer while the programs are
+        // being loaded.
         let (hops, hop_changes) = Hops::start()?;
         let reals: HashSet<IpAddr> = desired
             .services
@@ -109,10 +130,12 @@ impl Director {
             .map(|r| r.real.id.address)
             .collect();
         let waiting = hops.clone();
-        let _ = waiting.resolve_now(reals, NEIGHBOUR_PATIENCE).await;
+        let resolving =
+            tokio::spawn(async move { waiting.resolve_now(reals, NEIGHBOUR_PATIENCE).await });
 
         let sizes = Sizes::from(config.capacity);
         let loaded = Programs::load(&pins, &sizes)?;
+        let _ = resolving.await;
         let adopted = loaded.adopted;
         let links = hops.links();
         let known_links = links.borrow().clone();
@@ -131,6 +154,7 @@ impl Director {
                 if !adopted {
                     let _ = pins.clear();
                 }
+                let _ = pins.forget_staging();
                 return Err(error);
             }
         };
@@ -143,6 +167,7 @@ impl Director {
             connection_tables,
             reports,
         } = parts;
+        let listen = config.metrics.listen;
         let mut director = Self {
             config,
             config_path,
@@ -156,8 +181,15 @@ impl Director {
             hop_changes,
             resolutions: HashMap::new(),
             interfaces: Interfaces::new(links),
+            addresses,
             path_mtus: PathMtus::default(),
             slow_starts: SlowStarts::default(),
+            rates: Rates::default(),
+            events_out: Events::default(),
+            is_last_reload_good: true,
+            metrics_listen: watch::Sender::new(listen),
+            metrics_problem: watch::Sender::new(None).subscribe(),
+            rollback: None,
             unreachable: HashSet::new(),
             events,
             sweeper,
@@ -169,12 +201,13 @@ impl Director {
             foreign: Vec::new(),
             _state_lock: state_lock,
         };
-        for warning in &director.warnings {
+        for warning in director.warnings.iter().chain(&director.not_acted_on()) {
             warn!("{warning}");
         }
         if let Err(error) = director.store.save(&director.desired) {
             warn!(%error, "the state cannot be saved");
         }
+        director.resume_rollback();
         director.schedule_shares();
         director.watch_hops().await;
         // The answers that came while the rest was set up.
@@ -182,7 +215,9 @@ impl Director {
             director.note_hops(changes);
         }
         director.inspect();
+        director.settle_addresses().await;
         director.warn_of_foreign().await;
+        give_memory_back();
         info!(
             adopted,
             services = director.desired.services.len(),
@@ -219,10 +254,18 @@ fn set_up(
         tables,
         events,
         walked,
+        mut migration,
         ..
     } = loaded;
     let director = programs.xdp(program::DIRECTOR)?;
     let interfaces = &config.director.interfaces;
+    // A link in another mode is a new one, and its program runs before all is there.
+    if migration.is_some()
+        && let Some(interface) = attach::displaced(pins, interfaces, config.director.xdp_mode)
+    {
+        let interface = interface.to_owned();
+        return Err(StartError::TwoAtOnce { interface });
+    }
     let mut attachments =
         attach::prepare(pins, director, interfaces, config.director.xdp_mode, &[])?;
 
@@ -242,7 +285,10 @@ fn set_up(
     let timeouts = desired.timeouts.over(&config.timeouts);
     reconciler.set_policy(&config.options, &config.defence, &timeouts)?;
     write_ports(reconciler.tables_mut(), links, interfaces)?;
-    programs.set_stages()?;
+    match &migration {
+        Some(_) => programs.set_stages_but(&migrate::HELD)?,
+        None => programs.set_stages()?,
+    }
     for id in strangers {
         warnings.push(format!(
             "service {id}: found in the data plane, in neither the file nor the state; removed, its \
@@ -250,11 +296,30 @@ fn set_up(
         ));
         reconciler.remove_service(id)?;
     }
-    for entry in &desired.services {
-        reconciler.set_service(&entry.service())?;
-    }
+    warnings.extend(
+        desired
+            .services
+            .iter()
+            .filter_map(|entry| alien_reals(reconciler.image(), entry)),
+    );
+    reconciler.set_services(desired.services.iter().map(ServiceEntry::service))?;
     reconciler.set_marks(&desired.mark_rules())?;
+    if let Some(migration) = &mut migration {
+        migration.catch_up()?;
+        pins.promote()?;
+    }
     attach::commit(pins, programs.xdp(program::DIRECTOR)?, &mut attachments)?;
+    if let Some(migration) = migration {
+        if let Err(error) = finish(migration, pins, &reconciler, warnings) {
+            // The new data plane forwards already.
+            warnings.push(format!(
+                "connections of the last moment were not carried over: {error}"
+            ));
+        }
+        pins.retire_former()?;
+        programs.set_stages()?;
+        pins.forget_staging()?;
+    }
 
     let io = |doing| move |source| StartError::Io { doing, source };
     let (reporter, reports) = mpsc::channel(1);
@@ -285,21 +350,93 @@ fn set_up(
     })
 }
 
-/// Takes everything away: links, maps, pins. Refused while a daemon runs.
-pub fn unload(config: &Config) -> Result<bool, StartError> {
+/// Reals that the maps have of a service, and neither the file nor the state has.
+fn alien_reals(image: &Image, entry: &ServiceEntry) -> Option<String> {
+    let known: HashSet<_> = entry.reals.iter().map(|of| of.real.id).collect();
+    let pinned = image.reals_of(entry.id).filter(|real| {
+        // Others have been deleted before, and are there for their connections.
+        !known.contains(real) && image.real_slot(entry.id, *real).is_some()
+    });
+    let mut aliens: Vec<_> = pinned.collect();
+    if aliens.is_empty() {
+        return None;
+    }
+    aliens.sort_unstable();
+    let aliens: Vec<_> = aliens.iter().map(ToString::to_string).collect();
+    Some(format!(
+        "service {}: reals found in the data plane, in neither the file nor the state; removed, \
+         their connections finish: {}",
+        entry.id,
+        aliens.join(", ")
+    ))
+}
+
+/// What reading a large configuration took is not needed any more, and `malloc` would
+/// keep it.
+pub(super) fn give_memory_back() {
+    // SAFETY: it has no conditions.
+    unsafe { libc::malloc_trim(0) };
+}
+
+/// The new maps are in force: what the former ones have had since goes there, too.
+fn finish(
+    mut migration: Migration,
+    pins: &PinDir,
+    reconciler: &Reconciler,
+    warnings: &mut Vec<String>,
+) -> Result<(), StartError> {
+    let (counts, left_out) = migration.carry_over(pins.path())?;
+    reconciler.tables().repair(&counts)?;
+    if left_out > 0 {
+        warnings.push(format!(
+            "{left_out} connections had no room in the new connection tables"
+        ));
+    }
+    info!("connections carried over to maps of other sizes");
+    Ok(())
+}
+
+/// What [`unload`] has taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unloaded {
+    /// Whether there was a data plane.
+    pub data_plane: bool,
+    /// Addresses that lbd had added.
+    pub addresses: usize,
+}
+
+/// Takes everything away: virtual addresses that lbd has added, links, maps, pins.
+/// Refused while a daemon runs.
+///
+/// # Errors
+/// [`StartError::Addresses`] where some of the addresses stay; the rest is gone then.
+pub async fn unload(config: &Config) -> Result<Unloaded, StartError> {
     check_privilege()?;
     let director = &config.director;
-    if !director.pin_dir.exists() {
-        return Ok(false);
-    }
     let _state_lock = if director.state_dir.exists() {
         Some(lock_dir(&director.state_dir)?)
     } else {
         None
     };
-    let pins = PinDir::open(&director.pin_dir)?;
-    pins.check_other_versions()?;
-    let was_there = pins.is_populated();
-    pins.remove()?;
-    Ok(was_there)
+    let pins = if director.pin_dir.exists() {
+        let pins = PinDir::open(&director.pin_dir)?;
+        pins.check_other_versions()?;
+        Some(pins)
+    } else {
+        None
+    };
+    // First, so that the host's own stack does not answer clients in between.
+    let (addresses, problems) = addresses::unload(&director.state_dir).await;
+    let mut data_plane = false;
+    if let Some(pins) = pins {
+        data_plane = pins.is_populated();
+        pins.remove()?;
+    }
+    match &problems[..] {
+        [] => Ok(Unloaded {
+            data_plane,
+            addresses,
+        }),
+        problems => Err(StartError::Addresses(problems.join("; "))),
+    }
 }

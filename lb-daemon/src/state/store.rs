@@ -1,12 +1,15 @@
-//! The desired state on disk, so that what the runtime made or changed holds
-//! over restarts: written whole, with fsync and rename, before a command
+//! What the runtime has made or changed of the desired state, on disk, so that it
+//! holds over restarts: written whole, with fsync and rename, before a command
 //! answers. A file that cannot be read is set aside, never fatal.
 
 use std::{
     fs::{self, File},
     io::{self, Write as _},
+    iter,
     path::{Path, PathBuf},
 };
+
+use serde::Serialize;
 
 use super::{desired::Desired, stored::Stored};
 
@@ -44,32 +47,48 @@ impl Store {
     }
 
     fn set_aside(&self, error: &str) -> (Desired, Option<String>) {
-        let aside = self.path.with_extension("json.bad");
-        let outcome = match fs::rename(&self.path, &aside) {
-            Ok(()) => format!("set aside as {}", aside.display()),
-            Err(rename) => format!("left there: {rename}"),
-        };
+        let outcome = set_aside(&self.path);
         let warning = format!("state file {}: {error}; {outcome}", self.path.display());
         (Desired::default(), Some(warning))
     }
 
-    /// Writes the whole state; after an error the old file is still there.
+    /// Writes what is not the file's as it stands there; after an error the old file is still there.
     pub fn save(&self, desired: &Desired) -> io::Result<()> {
-        let directory = self.path.parent().unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(directory)?;
-        serde_json::to_writer(&mut file, &Stored::from(desired))?;
-        file.flush()?;
-        file.as_file().sync_all()?;
-        file.persist(&self.path).map_err(|error| error.error)?;
-        File::open(directory)?.sync_all()
+        write_whole(&self.path, &Stored::from(desired))
     }
+}
+
+/// Puts a file that cannot be read out of the way, and says where it is: beside those
+/// of earlier times, which may be all that is left of what somebody looks for.
+pub(super) fn set_aside(path: &Path) -> String {
+    let numbered = (1_u32..).map(|number| path.with_extension(format!("json.bad.{number}")));
+    let aside = iter::once(path.with_extension("json.bad"))
+        .chain(numbered)
+        .find(|aside| fs::symlink_metadata(aside).is_err())
+        .expect("a number that is free");
+    match fs::rename(path, &aside) {
+        Ok(()) => format!("set aside as {}", aside.display()),
+        Err(error) => format!("left there: {error}"),
+    }
+}
+
+/// Writes a file in one step, and to the disk; after an error the old one is still
+/// there.
+pub(super) fn write_whole(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(&serde_json::to_vec(value)?)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    File::open(directory)?.sync_all()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::wire::Owner;
     use crate::config::{
-        mark,
+        file, mark,
         model::{
             ForwardingMethod, MarkRule, OnDown, Persistence, Protocol, RateLimit, Real, RealId,
             RealState, Scheduler, Scheduling, Service, ServiceId, Tunnel, TunnelKind,
@@ -92,6 +111,10 @@ mod tests {
             ports: mark::ports(ports).unwrap(),
         }
     }
+
+    const HEALTH: &str = "require = 'any'\nsorry_server = { address = '10.0.0.9', forward = 'dr' }\n\
+                          [[health]]\ntype = 'icmp'\n[[health]]\ntype = 'tcp'\nport = 8080\n";
+    const REAL_HEALTH: &str = "notify_up = ['/bin/true']\nhealth = []\n";
 
     fn desired() -> Desired {
         let id: ServiceId = "tcp:192.0.2.10:80".parse().unwrap();
@@ -117,11 +140,13 @@ mod tests {
                     burst: 30,
                 }),
                 one_packet: false,
+                health: file::service_health(HEALTH, id, ForwardingMethod::Nat).unwrap(),
                 reals: vec![
                     Real {
                         upper_threshold: 100,
                         lower_threshold: 50,
                         state: RealState::Drain,
+                        health: file::real_health(REAL_HEALTH).unwrap(),
                         ..Real::new(real("10.0.0.2:8080"), ForwardingMethod::Nat)
                     },
                     Real {
@@ -171,23 +196,72 @@ mod tests {
         assert!(loaded.services[0].masquerade.is_empty());
         let scheduling = loaded.services[0].service().scheduling();
         assert_eq!(scheduling, Scheduling::plain(Scheduler::Rr));
-        let real = loaded.services[0].reals[0].real;
-        assert_eq!(real, Real::new(real.id, ForwardingMethod::Tun));
+        let real = &loaded.services[0].reals[0].real;
+        assert_eq!(*real, Real::new(real.id, ForwardingMethod::Tun));
         assert_eq!(loaded.services[0].persistence, None);
         assert!(loaded.marks.is_empty() && loaded.deleted_marks.is_empty());
     }
 
+    /// The rest is in the configuration: thousands of services must not be written
+    /// with each change.
     #[test]
-    fn a_torn_file_is_set_aside() {
+    fn what_is_the_files_is_not_stored() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        let service = |n: u8| {
+            let id = format!("tcp:192.0.2.{n}:80").parse().unwrap();
+            let real = |n| Real::new(real(&format!("10.0.0.{n}:80")), ForwardingMethod::Dr);
+            let mut service = Service::new(id, Scheduler::Rr);
+            service.reals = (1..=3).map(real).collect();
+            service
+        };
+        let file: Vec<_> = (1..=4).map(service).collect();
+        let (mut desired, _) = Desired::merge(&file, &[], &Desired::default(), true);
+        store.save(&desired).unwrap();
+        assert_eq!(store.load().0, Desired::default());
+
+        desired.services[1].reals[2].real.state = RealState::Drain;
+        desired.services[2].edited = true;
+        desired.services[3].reals[0].owner = Owner::Runtime;
+        store.save(&desired).unwrap();
+        let (stored, _) = store.load();
+        let counts: Vec<_> = stored.services.iter().map(|s| s.reals.len()).collect();
+        assert_eq!(counts, [1, 0, 1]);
+        assert_eq!(
+            Desired::merge(&file, &[], &stored, true).0.services[..3],
+            desired.services[..3]
+        );
+    }
+
+    /// Torn, of another program, of another version, no text at all: nothing is taken
+    /// of it, it is kept, and so are those of earlier times.
+    #[test]
+    fn what_cannot_be_read_is_set_aside() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::new(dir.path());
         store.save(&desired()).unwrap();
         let path = dir.path().join(FILE);
         let text = fs::read_to_string(&path).unwrap();
-        fs::write(&path, &text[..text.len() / 2]).unwrap();
-        let (loaded, warning) = store.load();
-        assert_eq!(loaded, Desired::default());
-        assert!(warning.unwrap().contains("set aside"));
-        assert!(dir.path().join("state.json.bad").exists());
+        let version = text.replacen("\"version\":1", "\"version\":2", 1);
+        assert_ne!(version, text);
+        let contents: [(&[u8], &str); 5] = [
+            (&text.as_bytes()[..text.len() / 2], "state.json.bad"),
+            (b"", "state.json.bad.1"),
+            (br#"{"name":"another program"}"#, "state.json.bad.2"),
+            (version.as_bytes(), "state.json.bad.3"),
+            (b"\xff\xfe", "state.json.bad.4"),
+        ];
+        for (bytes, aside) in contents {
+            fs::write(&path, bytes).unwrap();
+            let (loaded, warning) = store.load();
+            assert_eq!(loaded, Desired::default());
+            let told = format!("set aside as {}", dir.path().join(aside).display());
+            let warning = warning.unwrap();
+            assert!(warning.ends_with(&told), "{warning}");
+            assert!(!path.exists());
+        }
+        for (bytes, aside) in contents {
+            assert_eq!(fs::read(dir.path().join(aside)).unwrap(), bytes, "{aside}");
+        }
     }
 }

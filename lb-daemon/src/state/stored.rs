@@ -13,12 +13,13 @@ use super::{
 use crate::{
     api::wire::{self, Owner, RateLimit},
     config::{
+        file,
         model::{
             DEFAULT_TABLE_SIZE, ForwardingMethod, MarkRule, OnDown, Persistence, Real, RealId,
             RealState, Scheduling, Tunnel, Weight,
         },
         persistence::MAX_TIMEOUT_S,
-        scheduling, vocabulary,
+        scheduling, vocabulary, write,
     },
 };
 
@@ -63,6 +64,9 @@ struct StoredService {
     on_down: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rate_limit: Option<RateLimit>,
+    /// What `lbd.toml` would say of health in the service's table.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    health: String,
     owner: Owner,
     edited: bool,
     reals: Vec<StoredReal>,
@@ -99,6 +103,9 @@ struct StoredReal {
     upper_threshold: u32,
     #[serde(default, skip_serializing_if = "is_zero")]
     lower_threshold: u32,
+    /// What `lbd.toml` would say of health in the real's table.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    health: String,
     /// Absent: ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     state: Option<String>,
@@ -110,7 +117,12 @@ impl From<&Desired> for Stored {
     fn from(desired: &Desired) -> Self {
         Self {
             version: VERSION,
-            services: desired.services.iter().map(StoredService::from).collect(),
+            services: desired
+                .services
+                .iter()
+                .filter(|entry| !entry.is_as_in_file())
+                .map(StoredService::from)
+                .collect(),
             deleted: desired.deleted.iter().map(ToString::to_string).collect(),
             marks: desired.marks.iter().map(wire::Mark::from).collect(),
             deleted_marks: desired
@@ -143,9 +155,15 @@ impl From<&ServiceEntry> for StoredService {
             one_packet: entry.one_packet,
             on_down: (entry.on_down != OnDown::Keep).then(|| entry.on_down.name().into()),
             rate_limit: entry.rate_limit.map(RateLimit::from),
+            health: write::health(&entry.health, entry.id, entry.forward),
             owner: entry.owner,
             edited: entry.edited,
-            reals: entry.reals.iter().map(StoredReal::from).collect(),
+            reals: entry
+                .reals
+                .iter()
+                .filter(|real| !real.is_as_in_file())
+                .map(StoredReal::from)
+                .collect(),
             deleted_reals: entry.deleted_reals.iter().map(stored_id).collect(),
         }
     }
@@ -161,6 +179,11 @@ impl From<&RealEntry> for StoredReal {
             tunnel: wire::Tunnel::of(&entry.real),
             upper_threshold: entry.real.upper_threshold,
             lower_threshold: entry.real.lower_threshold,
+            health: entry
+                .real
+                .health
+                .as_deref()
+                .map_or_else(String::new, write::real_health),
             state: (entry.real.state != RealState::Ready).then(|| entry.real.state.name().into()),
             owner: entry.owner,
             edited: entry.edited,
@@ -204,9 +227,11 @@ impl TryFrom<StoredService> for ServiceEntry {
             port: id.port,
         };
         let reals: Result<Vec<_>, _> = stored.reals.iter().map(RealEntry::try_from).collect();
+        let service = stored.service.parse()?;
+        let forward = forward(&stored.forward)?;
         let scheduler = vocabulary::scheduler(&stored.scheduler)?;
         let entry = Self {
-            id: stored.service.parse()?,
+            id: service,
             name: stored.name,
             scheduling: Scheduling {
                 scheduler,
@@ -214,7 +239,7 @@ impl TryFrom<StoredService> for ServiceEntry {
                 table_size: stored.mh_table_size.unwrap_or(DEFAULT_TABLE_SIZE),
                 slow_start: stored.slow_start_s.map(Duration::from_secs),
             },
-            forward: forward(&stored.forward)?,
+            forward,
             masquerade: stored.masquerade,
             persistence: stored.persistence.map(Persistence::try_from).transpose()?,
             one_packet: stored.one_packet,
@@ -222,6 +247,7 @@ impl TryFrom<StoredService> for ServiceEntry {
                 .on_down
                 .map_or(Ok(OnDown::Keep), |word| vocabulary::on_down(&word))?,
             rate_limit: stored.rate_limit.map(TryInto::try_into).transpose()?,
+            health: file::service_health(&stored.health, service, forward)?,
             owner: stored.owner,
             edited: stored.edited,
             reals: reals?,
@@ -255,6 +281,7 @@ impl TryFrom<&StoredReal> for RealEntry {
                     .map_or(Ok(Tunnel::default()), Tunnel::try_from)?,
                 upper_threshold: stored.upper_threshold,
                 lower_threshold: stored.lower_threshold,
+                health: file::real_health(&stored.health)?,
                 state: stored
                     .state
                     .as_ref()

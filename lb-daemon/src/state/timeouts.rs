@@ -4,10 +4,15 @@
 use std::collections::BTreeMap;
 
 use lb_common::connection_state::ConnectionState;
-use tracing::info;
 
-use super::{director::Director, handle::ChangeError};
-use crate::config::timeouts::{KEYS, MAX_TIMEOUT_S, Timeouts};
+use super::{
+    director::Director,
+    handle::{By, ChangeError},
+};
+use crate::{
+    api::wire::EventKind,
+    config::timeouts::{KEYS, MAX_TIMEOUT_S, Timeouts},
+};
 
 /// Seconds by state number that stand in place of others; 0: those stay, as
 /// with ipvsadm's `--set`.
@@ -17,6 +22,15 @@ pub struct TimeoutEdits([u32; ConnectionState::NUMBERS]);
 impl TimeoutEdits {
     pub const fn set(&mut self, state: ConnectionState, seconds: u32) {
         self.0[state as usize] = seconds;
+    }
+
+    /// Every one of them.
+    pub(super) fn all(timeouts: &Timeouts) -> Self {
+        let mut edits = Self::default();
+        for key in KEYS {
+            edits.set(key.state, timeouts.of(key.state));
+        }
+        edits
     }
 
     /// `timeouts` with these changes.
@@ -89,6 +103,7 @@ impl Director {
     pub(super) async fn set_timeouts(
         &mut self,
         patch: TimeoutEdits,
+        by: By,
     ) -> Result<Timeouts, ChangeError> {
         let before = self.timeouts();
         let mut desired = self.desired.clone();
@@ -104,11 +119,12 @@ impl Director {
             }
             return Err(error);
         }
-        info!("timeouts changed");
+        let text = "timeouts changed".to_owned();
+        self.events_out.tell(EventKind::Timeouts, by, text);
         Ok(after)
     }
 
-    fn write_timeouts(&mut self, timeouts: &Timeouts) -> Result<(), ChangeError> {
+    pub(super) fn write_timeouts(&mut self, timeouts: &Timeouts) -> Result<(), ChangeError> {
         let config = &self.config;
         self.reconciler
             .set_policy(&config.options, &config.defence, timeouts)

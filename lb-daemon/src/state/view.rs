@@ -5,7 +5,8 @@ use lb_common::{scheduler::FULL_SHARE, stats::RealStats};
 use super::{
     desired::{RealEntry, ServiceEntry},
     director::Director,
-    handle::ChangeError,
+    etag,
+    handle::{ChangeError, ServiceRef, Show},
 };
 use crate::{
     api::wire,
@@ -15,15 +16,41 @@ use crate::{
 };
 
 impl Director {
-    /// Every service with its counts and counters, in order.
-    pub(super) fn view_services(&self) -> Result<Vec<wire::Service>, ChangeError> {
-        let services: Result<_, _> = self
-            .desired
-            .services
-            .iter()
-            .map(|s| self.view_service(s))
-            .collect();
-        services.map_err(|error: DataPlaneError| ChangeError::Failed(error.to_string()))
+    /// Every service with its counts and counters, in order, as a JSON array of what
+    /// `show` makes of each: thousands of them are not to be in memory in another
+    /// form as well.
+    pub(super) fn view_services(&self, show: Show) -> Result<Vec<u8>, ChangeError> {
+        let end = self.reconciler.image().real_slots_end();
+        let stats = self.reconciler.tables().all_real_stats(end);
+        let stats = stats.map_err(failed)?;
+        let of_slot = |slot: u32| Ok(stats.get(slot as usize).copied().unwrap_or_default());
+        let mut json = vec![b'['];
+        for entry in &self.desired.services {
+            if json.len() > 1 {
+                json.push(b',');
+            }
+            let service = self.view_service(entry, of_slot).map_err(failed)?;
+            let written = match show {
+                Show::Everything => serde_json::to_writer(&mut json, &service),
+                Show::Stats => serde_json::to_writer(&mut json, &wire::ServiceStats::from(service)),
+            };
+            written.map_err(|error| ChangeError::Failed(error.to_string()))?;
+        }
+        json.push(b']');
+        Ok(json)
+    }
+
+    /// One service likewise, or those of a group.
+    pub(super) fn view_some(&self, at: &ServiceRef) -> Result<Vec<wire::Service>, ChangeError> {
+        let tables = self.reconciler.tables();
+        let found = self.desired.find_all(at)?.into_iter();
+        found
+            .map(|index| {
+                let entry = &self.desired.services[index];
+                self.view_service(entry, |slot| tables.real_stats(slot))
+                    .map_err(failed)
+            })
+            .collect()
     }
 
     /// Every rule of the firewall marks, in order.
@@ -31,21 +58,26 @@ impl Director {
         self.desired.marks.iter().map(wire::Mark::from).collect()
     }
 
-    fn view_service(&self, entry: &ServiceEntry) -> Result<wire::Service, DataPlaneError> {
+    fn view_service(
+        &self,
+        entry: &ServiceEntry,
+        stats_of: impl Fn(u32) -> Result<RealStats, DataPlaneError>,
+    ) -> Result<wire::Service, DataPlaneError> {
         let tables = self.reconciler.tables();
         let image = self.reconciler.image();
         let reals: Result<_, _> = entry
             .reals
             .iter()
-            .map(|real| self.view_real(entry, real))
+            .map(|real| self.view_real(entry, real, &stats_of))
             .collect();
         let mut stats = match image.service_slot(entry.id) {
             Some(slot) => tables.service_stats(slot)?,
             None => RealStats::default(),
         };
         for slot in image.slots_of(entry.id) {
-            stats += tables.real_stats(slot)?;
+            stats += stats_of(slot)?;
         }
+        let rates = self.rates.of(image.slots_of(entry.id));
         Ok(wire::Service {
             service: entry.id.to_string(),
             name: entry.name.clone(),
@@ -64,6 +96,8 @@ impl Director {
             rate_limit: entry.rate_limit.map(wire::RateLimit::from),
             reals: reals?,
             stats: stats.into(),
+            rates: rates.into(),
+            etag: etag::of_service(&entry.service()),
         })
     }
 
@@ -71,12 +105,14 @@ impl Director {
         &self,
         service: &ServiceEntry,
         entry: &RealEntry,
+        stats_of: impl Fn(u32) -> Result<RealStats, DataPlaneError>,
     ) -> Result<wire::Real, DataPlaneError> {
         let tables = self.reconciler.tables();
         let real = &entry.real;
         let share = self.reconciler.image().share(service.id, real.id);
-        let (counts, stats) = match self.reconciler.real_slot(service.id, real.id) {
-            Some(slot) => (tables.real_counts(slot)?, tables.real_stats(slot)?),
+        let slot = self.reconciler.real_slot(service.id, real.id);
+        let (counts, stats) = match slot {
+            Some(slot) => (tables.real_counts(slot)?, stats_of(slot)?),
             None => Default::default(),
         };
         Ok(wire::Real {
@@ -99,6 +135,8 @@ impl Director {
             inactive: settled(counts.inactive),
             persistent: settled(counts.persistent),
             stats: stats.into(),
+            rates: self.rates.of(slot).into(),
+            etag: etag::of_real(real),
         })
     }
 
@@ -131,8 +169,6 @@ impl Director {
             entries,
             capacity: capacity.into(),
         };
-        let failed =
-            |error: crate::dataplane::DataPlaneError| ChangeError::Failed(error.to_string());
         let tables = self.reconciler.tables();
         let drops = tables.drops().map_err(failed)?;
         let localities = tables.locality_count().map_err(failed)?;
@@ -174,8 +210,13 @@ impl Director {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+pub(super) fn failed(error: DataPlaneError) -> ChangeError {
+    ChangeError::Failed(error.to_string())
+}
+
 /// A count read between two CPUs' changes may be below zero for a moment.
-fn settled(count: u32) -> u32 {
+pub(super) fn settled(count: u32) -> u32 {
     if count > u32::MAX / 2 { 0 } else { count }
 }
 

@@ -2,7 +2,7 @@
 //! host that keep packets from their way. Each is said once for as long as it
 //! holds, and shown by `lbctl status`.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Instant};
 
 use tracing::{debug, warn};
 
@@ -11,7 +11,7 @@ use super::{
     director::Director,
 };
 use crate::{
-    config::model::ForwardingMethod,
+    config::{accepted, model::ForwardingMethod},
     net::{
         forwarding::{self, Family},
         ownership,
@@ -30,7 +30,31 @@ impl Director {
     pub(super) fn all_warnings(&self) -> Vec<String> {
         let lasting = self.warnings.iter().chain(&self.foreign).cloned();
         let findings = self.interfaces.findings.iter().map(ToString::to_string);
-        lasting.chain(findings).collect()
+        let rollback = self.rollback.iter().map(|rollback| {
+            let left = rollback.at.saturating_duration_since(Instant::now());
+            format!(
+                "an applied configuration is undone in {} s unless it is confirmed (lbctl confirm)",
+                left.as_secs()
+            )
+        });
+        let metrics = self.metrics_problem.borrow().clone();
+        let passing = findings
+            .chain(self.addresses.warnings())
+            .chain(rollback)
+            .chain(metrics);
+        lasting.chain(passing).chain(self.not_acted_on()).collect()
+    }
+
+    /// What the configuration asks for in vain.
+    pub(super) fn not_acted_on(&self) -> Vec<String> {
+        let asks = |entry: &&ServiceEntry| {
+            let reals = entry.reals.iter().map(|of| of.real.health.as_deref());
+            accepted::asks_for_checks(&entry.health, reals)
+        };
+        let services = self.desired.services.iter().filter(asks);
+        let mut warnings = accepted::of_sections(self.config.alerts.as_ref());
+        warnings.extend(accepted::of_services(services.map(|entry| entry.id)));
+        warnings
     }
 
     /// nat needs the kernel's forwarding for the way back; dr and tun do not.

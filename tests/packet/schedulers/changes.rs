@@ -78,7 +78,7 @@ fn of_weight_and_membership() {
         // One alone is left, and then another alone.
         for (port, member) in (11..).zip([0, 2]) {
             let mut service = web(*scheduler, &[1, 1, 1]);
-            service.reals = vec![service.reals[member]];
+            service.reals = vec![service.reals.swap_remove(member)];
             rig.serve(&service);
             let picked = connect(&mut rig, port, &service);
             assert_eq!(picked, Some(service.reals[0].id), "{scheduler:?}");

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use super::requirement::Requirement;
-use super::{kernel, programs};
+use super::{kernel, programs, schemathesis};
 use crate::cargo;
 
 /// The version that goes with the compilers of [`super::compiler`]: the linker's
@@ -59,13 +59,16 @@ pub(crate) fn install(missing: &[Requirement]) -> Result<()> {
     if !packages.is_empty() {
         install_packages(&packages)?;
     }
-    if needs_linker(missing) {
+    if needs(missing, Requirement::BpfLinker) {
         println!("setup: compiling bpf-linker (about a minute)");
         let mut command = cargo::command(&["install"]);
         command.args(BPF_LINKER).envs(LLVM_VARIABLES);
         cargo::execute(&mut command)?;
     }
-    if needs_kernel(missing) {
+    if needs(missing, Requirement::Schemathesis) {
+        schemathesis::install()?;
+    }
+    if needs(missing, Requirement::VmKernel) {
         kernel::fetch()?;
     }
     Ok(())
@@ -82,7 +85,7 @@ pub(crate) fn commands(missing: &[Requirement]) -> Vec<String> {
             packages.join(" ")
         ));
     }
-    if needs_linker(missing) {
+    if needs(missing, Requirement::BpfLinker) {
         let variables = LLVM_VARIABLES.map(|(name, value)| format!("{name}={value}"));
         commands.push(format!(
             "{} cargo install {}",
@@ -90,22 +93,18 @@ pub(crate) fn commands(missing: &[Requirement]) -> Vec<String> {
             BPF_LINKER.join(" ")
         ));
     }
-    if needs_kernel(missing) {
+    if needs(missing, Requirement::Schemathesis) {
+        commands.push(Requirement::Schemathesis.elsewhere());
+    }
+    if needs(missing, Requirement::VmKernel) {
         commands.push("cargo xtask setup    # unpacks a kernel in the target directory".to_owned());
     }
     commands
 }
 
-fn needs_linker(missing: &[Requirement]) -> bool {
-    missing
-        .iter()
-        .any(|requirement| matches!(requirement, Requirement::BpfLinker))
-}
-
-fn needs_kernel(missing: &[Requirement]) -> bool {
-    missing
-        .iter()
-        .any(|requirement| matches!(requirement, Requirement::VmKernel))
+fn needs(missing: &[Requirement], what: Requirement) -> bool {
+    let is_it = |of: &Requirement| std::mem::discriminant(of) == std::mem::discriminant(&what);
+    missing.iter().any(is_it)
 }
 
 /// The packages that are not installed yet.

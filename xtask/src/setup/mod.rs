@@ -8,6 +8,7 @@ mod debian;
 pub(crate) mod kernel;
 pub(crate) mod programs;
 mod requirement;
+mod schemathesis;
 
 use anyhow::{Result, bail};
 pub(crate) use requirement::Purpose;

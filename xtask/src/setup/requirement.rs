@@ -1,6 +1,6 @@
 //! What building, showing and testing need, and where to get it.
 
-use super::{compiler, kernel, programs};
+use super::{compiler, kernel, programs, schemathesis};
 
 /// What a requirement is needed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub(crate) enum Requirement {
     BpfLinker,
     /// A program of the networks or of the virtual machine.
     Program(&'static Program),
+    /// What asks the API what its document has.
+    Schemathesis,
     /// The virtual machine's kernel.
     VmKernel,
 }
@@ -112,6 +114,7 @@ impl Requirement {
         let mut all = vec![Self::BpfCompiler, Self::BpfLinker];
         let programs = PROGRAMS.iter().chain(&COMPARED).chain(&VM_PROGRAMS);
         all.extend(programs.map(Self::Program));
+        all.push(Self::Schemathesis);
         // The last one: not every archive has it, and the rest does not need it.
         all.push(Self::VmKernel);
         all
@@ -121,6 +124,7 @@ impl Requirement {
         match self {
             Self::BpfCompiler | Self::BpfLinker => Purpose::Build,
             Self::Program(program) => program.purpose,
+            Self::Schemathesis => Purpose::Run,
             Self::VmKernel => Purpose::VmKernel,
         }
     }
@@ -130,6 +134,7 @@ impl Requirement {
             Self::BpfCompiler => compiler::is_found(),
             Self::BpfLinker => programs::find("bpf-linker").is_some(),
             Self::Program(program) => programs::find(program.name).is_some(),
+            Self::Schemathesis => schemathesis::is_installed(),
             Self::VmKernel => kernel::is_unpacked(),
         }
     }
@@ -142,6 +147,9 @@ impl Requirement {
             }
             Self::BpfLinker => "bpf-linker (for the XDP programs)".to_owned(),
             Self::Program(program) => format!("{} ({})", program.name, program.used_for),
+            Self::Schemathesis => {
+                format!("schemathesis {} (the API's tests)", schemathesis::VERSION)
+            }
             Self::VmKernel => format!("Linux {} (for the virtual machine)", kernel::SERIES),
         }
     }
@@ -153,6 +161,7 @@ impl Requirement {
             // LLVM itself, and what linking against it takes.
             Self::BpfLinker => vec!["llvm-22-dev", "libpolly-22-dev", "libzstd-dev", "g++"],
             Self::Program(program) => vec![program.package],
+            Self::Schemathesis => vec!["python3-venv"],
             // Unpacked, not installed.
             Self::VmKernel => Vec::new(),
         }
@@ -168,6 +177,11 @@ impl Requirement {
             Self::Program(program) => format!(
                 "install your system's package of {} (Debian's is {})",
                 program.name, program.package
+            ),
+            Self::Schemathesis => format!(
+                "python3 -m venv target/schemathesis && \
+                 target/schemathesis/bin/pip install schemathesis=={}",
+                schemathesis::VERSION
             ),
             Self::VmKernel => format!(
                 "unpack Debian's linux-image-{}.*-amd64 and name the directory: \

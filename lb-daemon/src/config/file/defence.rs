@@ -1,6 +1,6 @@
 //! `[defence]`, and the rate limit of a service.
 
-use std::net::IpAddr;
+use std::{collections::HashSet, net::IpAddr};
 
 use super::{ConfigError, schema, sections::section, table::Table};
 use crate::config::{
@@ -65,7 +65,7 @@ fn source_limit(of: &Table<'_>) -> Result<Option<SourceLimit>, ConfigError> {
 }
 
 /// The rate in `key`, and the burst.
-fn rate(table: &Table<'_>, key: &str) -> Result<(u32, u32), ConfigError> {
+fn rate(table: &Table<'_>, key: &'static str) -> Result<(u32, u32), ConfigError> {
     let range = || 1..=u64::from(MAX_RATE);
     let rate = table.require(key)?.integer(range())?;
     let burst = table
@@ -77,17 +77,19 @@ fn rate(table: &Table<'_>, key: &str) -> Result<(u32, u32), ConfigError> {
 /// The networks in `key`, none of which is in `denied`.
 fn networks(
     table: &Table<'_>,
-    key: &str,
+    key: &'static str,
     denied: &[(IpAddr, u8)],
 ) -> Result<Vec<(IpAddr, u8)>, ConfigError> {
     let mut networks = Vec::new();
     let Some(entry) = table.get(key) else {
         return Ok(networks);
     };
+    let denied: HashSet<_> = denied.iter().collect();
+    let mut listed = HashSet::new();
     for element in entry.elements("an array")? {
         let network = element.parsed(prefix::address_or_prefix)?;
         let name = || format!("{}/{}", network.0, network.1);
-        if networks.contains(&network) {
+        if !listed.insert(network) {
             return Err(element.error(format!("{} is listed twice", name())));
         }
         if denied.contains(&network) {

@@ -17,7 +17,7 @@ const MAX_SOCKET_PATH_BYTES: usize = 103;
 
 pub(super) fn director(root: &Table<'_>) -> Result<Director, ConfigError> {
     let table = root.require("director")?.table(schema::DIRECTOR)?;
-    let path = |key: &str, default: &str| {
+    let path = |key: &'static str, default: &str| {
         table
             .get(key)
             .map_or_else(|| Ok(PathBuf::from(default)), |entry| entry.absolute_path())
@@ -34,6 +34,10 @@ pub(super) fn director(root: &Table<'_>) -> Result<Director, ConfigError> {
             .get("socket_group")
             .map(|entry| entry.parsed(group_name))
             .transpose()?,
+        manage_addresses: flag(&table, "manage_addresses")?,
+        vip_interface: table
+            .get("vip_interface")
+            .map_or_else(|| Ok("lo".into()), |entry| entry.parsed(interface_name))?,
         detach_on_exit: flag(&table, "detach_on_exit")?,
     })
 }
@@ -140,6 +144,23 @@ mod tests {
         assert_eq!(
             refused(&format!("{DIRECTOR}socket = '/{}'\n", "x".repeat(103))),
             "lbd.toml:3: director.socket: longer than 103 bytes"
+        );
+    }
+
+    #[test]
+    fn vips_are_managed_where_asked_for() {
+        let director = |text: &str| parse(text, "lbd.toml").unwrap().director;
+        let default = director(DIRECTOR);
+        assert!(!default.manage_addresses);
+        assert_eq!(default.vip_interface, "lo");
+        let managed = director(&format!(
+            "{DIRECTOR}manage_addresses = true\nvip_interface = 'dummy0'\n"
+        ));
+        assert!(managed.manage_addresses);
+        assert_eq!(managed.vip_interface, "dummy0");
+        assert_eq!(
+            refused(&format!("{DIRECTOR}vip_interface = ''\n")),
+            "lbd.toml:3: director.vip_interface: \"\" is not an interface's name"
         );
     }
 

@@ -30,6 +30,17 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         .ok_or_else(error)
 }
 
+/// The shortest that [`parse`] takes for `duration`, which is of whole
+/// milliseconds.
+pub(crate) fn text(duration: Duration) -> String {
+    let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    // A day is written in hours, as everywhere in the documentation.
+    let units = UNITS[..4].iter().rev();
+    let fits = |(_, unit_ms): &&(&str, u64)| ms != 0 && ms.is_multiple_of(*unit_ms);
+    let (unit, unit_ms) = units.clone().find(fits).unwrap_or(&UNITS[1]);
+    format!("{}{unit}", ms / unit_ms)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,6 +60,13 @@ mod tests {
                 Ok(Duration::from_millis(milliseconds)),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn durations_are_written_as_people_write_them() {
+        for text_of in ["1ms", "1500ms", "0s", "3s", "90s", "15m", "24h", "49h"] {
+            assert_eq!(super::text(parse(text_of).unwrap()), text_of);
         }
     }
 

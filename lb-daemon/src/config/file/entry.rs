@@ -1,31 +1,36 @@
-//! One value of the document: what type it has, what range it must lie in,
-//! and whether it is the default of a key that is not acted on yet.
+//! One value of the document: what type it has, and what range it must lie
+//! in.
 
-use std::{ops::RangeInclusive, path::PathBuf};
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use toml::{Spanned, de::DeValue};
-
-use super::{
-    ConfigError, duration,
-    schema::{Default, Keys},
-    source::Source,
-    table::Table,
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
 };
-use crate::config::vocabulary::NOT_SUPPORTED_YET;
+
+use super::{ConfigError, duration, schema::Section, source::Source, table::Table};
 
 /// A value and the key that it has.
 #[derive(Debug)]
 pub(super) struct Entry<'a> {
     pub(super) source: &'a Source<'a>,
-    pub(super) path: String,
+    /// Path of the table that the key is in.
+    pub(super) table: &'static str,
+    pub(super) key: &'static str,
     pub(super) value: &'a Spanned<DeValue<'a>>,
 }
 
 impl<'a> Entry<'a> {
     /// An error about this value.
     pub(super) fn error(&self, problem: impl Into<String>) -> ConfigError {
+        let at = self.value.span().start;
         self.source
-            .refused(&self.value.span(), self.path.clone(), problem.into())
+            .refused(at, self.table, self.key, problem.into())
+    }
+
+    /// Where it stands in the text.
+    pub(super) fn position(&self) -> usize {
+        self.value.span().start
     }
 
     pub(super) fn text(&self) -> Result<&'a str, ConfigError> {
@@ -86,6 +91,19 @@ impl<'a> Entry<'a> {
             })
     }
 
+    /// A duration from `range`.
+    pub(super) fn duration(
+        &self,
+        range: RangeInclusive<Duration>,
+    ) -> Result<Duration, ConfigError> {
+        let duration = self.parsed(duration::parse)?;
+        if range.contains(&duration) {
+            return Ok(duration);
+        }
+        let (least, most) = (duration::text(*range.start()), duration::text(*range.end()));
+        Err(self.error(format!("out of range: {least} to {most}")))
+    }
+
     /// An absolute path.
     pub(super) fn absolute_path(&self) -> Result<PathBuf, ConfigError> {
         self.parsed(|text| {
@@ -104,88 +122,55 @@ impl<'a> Entry<'a> {
         let DeValue::Array(array) = self.value.get_ref() else {
             return Err(self.wrong_type(expected));
         };
-        let entry = |value| Entry {
+        Ok(array.iter().map(|value| self.with(value)).collect())
+    }
+
+    /// The tables that stand here, `[x]` or `[[x]]`.
+    pub(super) fn one_or_more(&self) -> Result<Vec<Entry<'a>>, ConfigError> {
+        match self.value.get_ref() {
+            DeValue::Table(_) => Ok(vec![self.with(self.value)]),
+            _ => self.elements("a table or an array of tables"),
+        }
+    }
+
+    /// The strings of an array, each as `parse` finds it.
+    pub(super) fn list<T>(
+        &self,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Vec<T>, ConfigError> {
+        let elements = self.elements("an array")?;
+        let parsed = elements.iter().map(|element| element.parsed(&parse));
+        parsed.collect()
+    }
+
+    /// The names and strings of a table of any keys, each with its value.
+    pub(super) fn dictionary(&self) -> Result<Vec<(&'a str, Entry<'a>)>, ConfigError> {
+        let entries = self.entries()?.iter();
+        let pairs = entries.map(|(key, value)| (key.get_ref().as_ref(), self.with(value)));
+        Ok(pairs.collect())
+    }
+
+    /// The table of `section` that stands here.
+    pub(super) fn table(&self, section: Section) -> Result<Table<'a>, ConfigError> {
+        let entries = self.entries()?;
+        Table::checked(self.source, section, self.value.span(), entries)
+    }
+
+    /// Another value under the same key.
+    fn with(&self, value: &'a Spanned<DeValue<'a>>) -> Self {
+        Self {
             source: self.source,
-            path: self.path.clone(),
+            table: self.table,
+            key: self.key,
             value,
-        };
-        Ok(array.iter().map(entry).collect())
-    }
-
-    /// The table with `keys` that stands here.
-    pub(super) fn table(&self, keys: Keys) -> Result<Table<'a>, ConfigError> {
-        let DeValue::Table(entries) = self.value.get_ref() else {
-            return Err(self.wrong_type("a table"));
-        };
-        Table::checked(
-            self.source,
-            self.path.clone(),
-            self.value.span(),
-            entries,
-            keys,
-        )
-    }
-
-    /// Refuses any value but the default: what was asked for would not happen.
-    pub(super) fn expect_default(&self, default: Default) -> Result<(), ConfigError> {
-        let is_default = match (default, self.value.get_ref()) {
-            (Default::Boolean(default), DeValue::Boolean(value)) => *value == default,
-            (Default::Integer(default), DeValue::Integer(digits)) => {
-                i64::from_str_radix(digits.as_str(), digits.radix()) == Ok(default)
-            }
-            (Default::Text(default), DeValue::String(text)) => text == default,
-            (Default::EmptyList, DeValue::Array(array)) => array.is_empty(),
-            (Default::Table(defaults), DeValue::Table(_)) => return self.expect_defaults(defaults),
-            (Default::Absent(keys), value) => return Err(self.refuse_presence(keys, value)),
-            _ => false,
-        };
-        if is_default {
-            Ok(())
-        } else {
-            Err(self.error(NOT_SUPPORTED_YET))
         }
     }
 
-    fn expect_defaults(&self, defaults: &[(&str, Default)]) -> Result<(), ConfigError> {
-        let table = self.table_of_later_keys()?;
-        let names: Vec<_> = defaults.iter().map(|(name, _)| *name).collect();
-        table.refuse_unknown(&names)?;
-        for (name, default) in defaults {
-            if let Some(entry) = table.get(name) {
-                entry.expect_default(*default)?;
-            }
+    fn entries(&self) -> Result<&'a DeTable<'a>, ConfigError> {
+        match self.value.get_ref() {
+            DeValue::Table(entries) => Ok(entries),
+            _ => Err(self.wrong_type("a table")),
         }
-        Ok(())
-    }
-
-    /// Unknown keys below are told first: whoever mends the one error should
-    /// not meet the other only with a later version.
-    fn refuse_presence(&self, keys: &[&str], value: &DeValue<'a>) -> ConfigError {
-        let elements = match value {
-            DeValue::Array(_) => self.elements("an array").unwrap_or_default(),
-            _ => vec![Entry {
-                source: self.source,
-                path: self.path.clone(),
-                value: self.value,
-            }],
-        };
-        let mut tables = elements
-            .iter()
-            .filter_map(|element| element.table_of_later_keys().ok());
-        let unknown = tables.find_map(|table| table.refuse_unknown(keys).err());
-        unknown.unwrap_or_else(|| self.error(NOT_SUPPORTED_YET))
-    }
-
-    fn table_of_later_keys(&self) -> Result<Table<'a>, ConfigError> {
-        let DeValue::Table(entries) = self.value.get_ref() else {
-            return Err(self.wrong_type("a table"));
-        };
-        Ok(Table::unchecked(
-            self.source,
-            self.path.clone(),
-            self.value.span(),
-            entries,
-        ))
     }
 
     fn wrong_type(&self, expected: &str) -> ConfigError {

@@ -1,11 +1,10 @@
-//! The sections of plain numbers and switches, and those in which this version
-//! takes nothing but the defaults.
+//! The sections of plain numbers and switches.
 
 use std::{net::IpAddr, ops::RangeInclusive};
 
-use super::{ConfigError, schema, table::Table};
+use super::{ConfigError, entry::Entry, schema, table::Table};
 use crate::config::{
-    model::{Capacity, Config, Options, TunnelSources},
+    model::{Capacity, Config, Metrics, Options, TunnelSources},
     prefix,
     scheduling::MAX_LBLC_EXPIRY_S,
 };
@@ -15,7 +14,7 @@ const CAPACITY_RANGE: RangeInclusive<u64> = 1..=1 << 28;
 
 pub(super) fn capacity(root: &Table<'_>) -> Result<Capacity, ConfigError> {
     let table = section(root, "capacity", schema::CAPACITY)?;
-    let entries = |key: &str, default| number(table.as_ref(), key, CAPACITY_RANGE, default);
+    let entries = |key: &'static str, default| number(table.as_ref(), key, CAPACITY_RANGE, default);
     Ok(Capacity {
         services: entries("services", 4096)?,
         reals: entries("reals", 65_536)?,
@@ -63,11 +62,19 @@ fn tunnel_sources(table: &Table<'_>) -> Result<TunnelSources, ConfigError> {
     Ok(sources)
 }
 
-/// The sections in which this version takes nothing but the defaults.
-pub(super) fn check_later_sections(root: &Table<'_>) -> Result<(), ConfigError> {
-    section(root, "metrics", schema::METRICS)?;
-    section(root, "alerts", schema::ALERTS)?;
-    Ok(())
+pub(super) fn metrics(root: &Table<'_>) -> Result<Metrics, ConfigError> {
+    let table = section(root, "metrics", schema::METRICS)?;
+    let listen = table.and_then(|table| table.get("listen"));
+    let address = |entry: Entry<'_>| {
+        entry.parsed(|text| {
+            let error =
+                || format!("{text:?} is not an address and a port: expected 127.0.0.1:9106");
+            text.parse().map_err(|_| error())
+        })
+    };
+    Ok(Metrics {
+        listen: listen.map(address).transpose()?,
+    })
 }
 
 /// What the file lists must fit into the tables that it asks for.
@@ -96,20 +103,20 @@ pub(super) fn check_capacity(root: &Table<'_>, config: &Config) -> Result<(), Co
 /// The table called `key`, if the file has it.
 pub(super) fn section<'a>(
     root: &Table<'a>,
-    key: &str,
-    keys: schema::Keys,
+    key: &'static str,
+    section: schema::Section,
 ) -> Result<Option<Table<'a>>, ConfigError> {
-    root.get(key).map(|entry| entry.table(keys)).transpose()
+    root.get(key).map(|entry| entry.table(section)).transpose()
 }
 
 /// A switch, off by default.
-pub(super) fn flag(table: &Table<'_>, key: &str) -> Result<bool, ConfigError> {
+pub(super) fn flag(table: &Table<'_>, key: &'static str) -> Result<bool, ConfigError> {
     table.get(key).map_or(Ok(false), |entry| entry.boolean())
 }
 
 fn number(
     table: Option<&Table<'_>>,
-    key: &str,
+    key: &'static str,
     range: RangeInclusive<u64>,
     default: u32,
 ) -> Result<u32, ConfigError> {

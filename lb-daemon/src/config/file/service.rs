@@ -1,17 +1,27 @@
 //! `[[service]]` and `[[service.real]]`.
 
-use std::{collections::HashMap, net::IpAddr, time::Duration};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use super::{
-    ConfigError, defence::rate_limit, entry::Entry, persistence::persistence, schema,
-    sections::flag, table::Table,
+    ConfigError,
+    defence::rate_limit,
+    entry::Entry,
+    health::{health, real_health},
+    persistence::persistence,
+    schema,
+    sections::flag,
+    table::Table,
 };
 use crate::config::{
     model::{
         FirewallMark, ForwardingMethod, IpFamily, OnDown, Real, RealId, RealState, Scheduler,
         Scheduling, Service, ServiceId, Tunnel, VirtualAddress, Weight,
     },
-    rules::{Invalid, check_replies},
+    rules::{Invalid, Replies},
     scheduling::{self, MAX_SLOW_START_S},
     vocabulary,
 };
@@ -20,43 +30,52 @@ use lb_common::limits::MAX_WEIGHT;
 /// All services, in the order of the file.
 pub(super) fn services(root: &Table<'_>) -> Result<Vec<Service>, ConfigError> {
     let mut services = Vec::new();
-    let mut lines_by_id = HashMap::new();
-    let mut lines_by_name = HashMap::new();
+    let mut places_by_id = HashMap::new();
+    let mut places_by_name = HashMap::new();
+    let mut replies = Replies::default();
     for entry in tables(root, "service")? {
         let table = entry.table(schema::SERVICE)?;
-        let service = service(&table)?;
-        let key = match service.id {
-            ServiceId::Address(_) => "address",
-            ServiceId::Mark(_) => "fwmark",
-        };
-        if let Some(line) = lines_by_id.insert(service.id, table.line_of(key)) {
-            return Err(table.error(
-                key,
-                format!("{} is listed twice, first on line {line}", service.id),
-            ));
+        for identity in identities(&table)? {
+            let service = service(&table, &identity)?;
+            let id = identity.id;
+            if let Some(first) = places_by_id.insert(id, identity.at.position()) {
+                let line = table.line(first);
+                let problem = format!("{id} is listed twice, first on line {line}");
+                return Err(identity.at.error(problem));
+            }
+            replies
+                .add(&service)
+                .map_err(|invalid| refused(&table, &identity, invalid))?;
+            services.push(service);
         }
-        if let Some(name) = service.name.clone()
-            && let Some(line) = lines_by_name.insert(name, table.line_of("name"))
+        if let Some(name) = table.get("name")
+            && let Some(first) = places_by_name.insert(name.text()?, name.position())
         {
-            return Err(table.error("name", format!("given twice, first on line {line}")));
+            let line = table.line(first);
+            return Err(name.error(format!("given twice, first on line {line}")));
         }
-        check_replies(&service, &services).map_err(|invalid| refused(&table, invalid))?;
-        services.push(service);
     }
     Ok(services)
 }
 
-fn refused(table: &Table<'_>, invalid: Invalid) -> ConfigError {
-    table.error(invalid.key, invalid.problem)
+/// What one virtual service is reached by, and the value that says so.
+struct Identity<'a> {
+    id: ServiceId,
+    at: Entry<'a>,
 }
 
-fn service(table: &Table<'_>) -> Result<Service, ConfigError> {
-    let id = identity(table)?;
-    let forward = table
-        .get("forward")
-        .map_or(Ok(ForwardingMethod::Dr), |entry| {
-            entry.parsed(vocabulary::forwarding_method)
-        })?;
+fn refused(table: &Table<'_>, identity: &Identity<'_>, invalid: Invalid) -> ConfigError {
+    match invalid.key {
+        "address" | "port" if identity.at.key == "listen" => identity.at.error(invalid.problem),
+        key => table.error(key, invalid.problem),
+    }
+}
+
+fn service(table: &Table<'_>, identity: &Identity<'_>) -> Result<Service, ConfigError> {
+    let id = identity.id;
+    let forward = table.optional("forward", ForwardingMethod::Dr, |entry| {
+        entry.parsed(vocabulary::forwarding_method)
+    })?;
     let Scheduling {
         scheduler,
         flags: scheduler_flags,
@@ -77,50 +96,81 @@ fn service(table: &Table<'_>) -> Result<Service, ConfigError> {
         masquerade: masquerade(table)?,
         persistence: persistence(table)?,
         one_packet: flag(table, "one_packet")?,
-        on_down: table
-            .get("on_down")
-            .map_or(Ok(OnDown::Keep), |entry| entry.parsed(vocabulary::on_down))?,
+        on_down: table.optional("on_down", OnDown::Keep, |entry| {
+            entry.parsed(vocabulary::on_down)
+        })?,
         rate_limit: rate_limit(table)?,
+        health: health(table, id, forward)?,
         reals: Vec::new(),
     };
-    service
-        .validate()
-        .map_err(|invalid| refused(table, invalid))?;
+    let refused = |invalid| refused(table, identity, invalid);
+    service.check_settings().map_err(refused)?;
     service.reals = reals(table, id, forward)?;
     // What holds for each real is checked; what is left is about all of them,
     // or about the service and their number.
-    service
-        .validate()
-        .map_err(|invalid| refused(table, invalid))?;
-    service
-        .check_pool_is_used()
-        .map_err(|invalid| refused(table, invalid))?;
+    service.check_reals().map_err(refused)?;
+    service.check_settings().map_err(refused)?;
+    service.check_pool_is_used().map_err(refused)?;
     Ok(service)
 }
 
-/// `protocol`, `address` and `port`, or a mark in their place.
-fn identity(table: &Table<'_>) -> Result<ServiceId, ConfigError> {
-    let Some(mark) = table.get("fwmark") else {
-        if table.get("family").is_some() {
-            return Err(table.error("family", "only a service by fwmark has it"));
-        }
-        return Ok(ServiceId::Address(VirtualAddress {
-            protocol: table.require("protocol")?.parsed(vocabulary::protocol)?,
-            address: address(table)?,
-            port: table.require("port")?.integer(0..=65_535)?,
-        }));
-    };
-    for key in ["protocol", "address", "port"] {
-        if table.get(key).is_some() {
-            return Err(table.error(key, "contradicts fwmark, which stands in its place"));
-        }
+/// `protocol`, `address` and `port`; or several in a `listen`; or a mark in
+/// their place.
+fn identities<'a>(table: &Table<'a>) -> Result<Vec<Identity<'a>>, ConfigError> {
+    let excluded =
+        |keys: &[&'static str], by: &str| match keys.iter().find(|key| table.get(key).is_some()) {
+            Some(key) => {
+                let problem = format!("contradicts {by}, which stands in its place");
+                Err(table.error(key, problem))
+            }
+            None => Ok(()),
+        };
+    if let Some(mark) = table.get("fwmark") {
+        excluded(&["protocol", "address", "port", "listen"], "fwmark")?;
+        let id = ServiceId::Mark(FirewallMark {
+            mark: mark.integer(1..=u32::MAX.into())?,
+            family: table.optional("family", IpFamily::V4, |entry| {
+                entry.parsed(vocabulary::family)
+            })?,
+        });
+        return Ok(vec![Identity { id, at: mark }]);
     }
-    Ok(ServiceId::Mark(FirewallMark {
-        mark: mark.integer(1..=u32::MAX.into())?,
-        family: table
-            .get("family")
-            .map_or(Ok(IpFamily::V4), |entry| entry.parsed(vocabulary::family))?,
-    }))
+    if table.get("family").is_some() {
+        return Err(table.error("family", "only a service by fwmark has it"));
+    }
+    let protocol = table.require("protocol")?.parsed(vocabulary::protocol)?;
+    let virtual_address = |address, port| {
+        ServiceId::Address(VirtualAddress {
+            protocol,
+            address,
+            port,
+        })
+    };
+    let Some(listen) = table.get("listen") else {
+        let at = table.require("address")?;
+        let address = at.parsed(vocabulary::address)?;
+        let port = table.require("port")?.integer(0..=65_535)?;
+        let id = virtual_address(address, port);
+        return Ok(vec![Identity { id, at }]);
+    };
+    excluded(&["address", "port"], "listen")?;
+    let elements = listen.elements("an array")?;
+    if elements.is_empty() {
+        return Err(listen.error("at least one address is needed"));
+    }
+    let identity = |at: Entry<'a>| {
+        let socket = at.parsed(socket)?;
+        let id = virtual_address(socket.ip(), socket.port());
+        Ok(Identity { id, at })
+    };
+    elements.into_iter().map(identity).collect()
+}
+
+/// An address and a port of `listen`.
+fn socket(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!("{text:?} is not an address and a port: expected 192.0.2.10:80 or [2001:db8::1]:80")
+    })
 }
 
 fn scheduling(table: &Table<'_>) -> Result<Scheduling, ConfigError> {
@@ -178,11 +228,12 @@ fn reals(
     forward: ForwardingMethod,
 ) -> Result<Vec<Real>, ConfigError> {
     let mut reals = Vec::new();
-    let mut lines = HashMap::new();
+    let mut places = HashMap::new();
     for entry in tables(of, "real")? {
         let table = entry.table(schema::REAL)?;
         let real = real(&table, service, forward)?;
-        if let Some(line) = lines.insert(real.id, table.line_of("address")) {
+        if let Some(first) = places.insert(real.id, table.position_of("address")) {
+            let line = table.line(first);
             let problem = format!(
                 "{} is listed twice in service {service}, first on line {line}",
                 real.id
@@ -211,6 +262,7 @@ fn real(
         weight: weight(table)?,
         upper_threshold: threshold(table, "upper_threshold")?,
         lower_threshold: threshold(table, "lower_threshold")?,
+        health: real_health(table)?,
         state: RealState::Ready,
         forward: table.get("forward").map_or(Ok(forward), |entry| {
             entry.parsed(vocabulary::forwarding_method)
@@ -270,7 +322,7 @@ fn weight(table: &Table<'_>) -> Result<Weight, ConfigError> {
     Weight::new(weight).ok_or_else(|| entry.error(format!("{weight} is more than {MAX_WEIGHT}")))
 }
 
-fn threshold(table: &Table<'_>, key: &str) -> Result<u32, ConfigError> {
+fn threshold(table: &Table<'_>, key: &'static str) -> Result<u32, ConfigError> {
     table
         .get(key)
         .map_or(Ok(0), |entry| entry.integer(0..=u32::MAX.into()))
@@ -280,7 +332,7 @@ fn address(table: &Table<'_>) -> Result<IpAddr, ConfigError> {
     table.require("address")?.parsed(vocabulary::address)
 }
 
-fn tables<'a>(of: &Table<'a>, key: &str) -> Result<Vec<Entry<'a>>, ConfigError> {
+fn tables<'a>(of: &Table<'a>, key: &'static str) -> Result<Vec<Entry<'a>>, ConfigError> {
     let expected = if key == "real" {
         "[[service.real]]"
     } else {

@@ -1,7 +1,5 @@
 //! The text of the file, and errors that name a line of it.
 
-use std::ops::Range;
-
 use super::ConfigError;
 
 /// The file that is being read.
@@ -32,7 +30,7 @@ impl<'a> Source<'a> {
             .unwrap_or("not TOML")
             .to_owned();
         if problem != "duplicate key" {
-            return self.refused(&span, String::new(), problem);
+            return self.refused(span.start, "", "", problem);
         }
         let key = self.text.get(span.clone()).unwrap_or_default();
         let line_start = self.text[..span.start].rfind('\n').map_or(0, |end| end + 1);
@@ -54,20 +52,32 @@ impl<'a> Source<'a> {
             }
             _ => key.to_owned(),
         };
-        self.refused(&span, path, problem)
+        self.refused(span.start, "", &path, problem)
     }
 
-    /// An error about `key`, on the line where `span` begins.
-    pub(super) fn refused(&self, span: &Range<usize>, key: String, problem: String) -> ConfigError {
+    /// An error about `key` of the table at `table`, on the line of the
+    /// position `at`. A key that is a path already stands in no table.
+    pub(super) fn refused(
+        &self,
+        at: usize,
+        table: &str,
+        key: &str,
+        problem: String,
+    ) -> ConfigError {
+        let key = match table {
+            "" => key.to_owned(),
+            table => format!("{table}.{key}"),
+        };
         ConfigError::Refused {
             file: self.file.clone(),
-            line: self.line(span),
+            line: self.line(at),
             key,
             problem,
         }
     }
 
-    pub(super) fn line(&self, span: &Range<usize>) -> usize {
-        line(&self.text.as_bytes()[..span.start.min(self.text.len())])
+    /// The line of a position: goes through all of the text before it.
+    pub(super) fn line(&self, at: usize) -> usize {
+        line(&self.text.as_bytes()[..at.min(self.text.len())])
     }
 }

@@ -21,8 +21,12 @@ pub(super) fn timeouts(root: &Table<'_>) -> Result<Timeouts, ConfigError> {
 
 /// The value of `key` under either of its names; both with different values
 /// contradict each other.
-fn timeout(table: &Table<'_>, key: &str, alias: Option<&str>) -> Result<Option<u32>, ConfigError> {
-    let seconds = |key: &str| {
+fn timeout(
+    table: &Table<'_>,
+    key: &'static str,
+    alias: Option<&'static str>,
+) -> Result<Option<u32>, ConfigError> {
+    let seconds = |key: &'static str| {
         table
             .get(key)
             .map(|entry| entry.seconds(RANGE_S))
@@ -33,12 +37,12 @@ fn timeout(table: &Table<'_>, key: &str, alias: Option<&str>) -> Result<Option<u
     match (value, seconds(alias)?) {
         (Some(value), Some(other)) if value != other => {
             // Whichever stands later in the file is told.
-            let (first, second) = if table.line_of(key) <= table.line_of(alias) {
+            let (first, second) = if table.position_of(key) <= table.position_of(alias) {
                 (key, alias)
             } else {
                 (alias, key)
             };
-            let line = table.line_of(first);
+            let line = table.line(table.position_of(first));
             Err(table.error(
                 second,
                 format!("contradicts {first} on line {line}: they are the same timeout"),

@@ -45,6 +45,8 @@ fn real(real: &str, forward: &str, weight: u32, active: u32) -> wire::Real {
         inactive: 0,
         persistent: 0,
         stats: wire::Stats::default(),
+        rates: wire::Stats::default(),
+        etag: String::new(),
     }
 }
 
@@ -70,6 +72,8 @@ fn service(
         rate_limit: None,
         reals,
         stats: wire::Stats::default(),
+        rates: wire::Stats::default(),
+        etag: String::new(),
     }
 }
 
@@ -294,6 +298,59 @@ fn a_mark_has_its_counters_too() {
             "  -> 10.0.0.6:0                          0        0        0        0        0",
         ]
     );
+}
+
+/// A service's rates are scaled, of a real's only those of bytes are.
+#[test]
+fn rates_have_ipvsadms_columns() {
+    let flags = ListFlags {
+        rate: true,
+        ..NUMERIC
+    };
+    let rates = wire::Stats {
+        connections: 200_000_000,
+        in_packets: 7,
+        in_bytes: 300_000_000,
+        out_packets: 0,
+        out_bytes: 9,
+    };
+    let mut services = services();
+    services.truncate(1);
+    services[0].rates = rates;
+    services[0].reals.truncate(1);
+    services[0].reals[0].rates = rates;
+    let text = render(&status(), &services, flags, &mut Names::Numeric).unwrap();
+    let lines: Vec<_> = text.lines().skip(1).collect();
+    assert_eq!(
+        lines,
+        [
+            "Prot LocalAddress:Port                 CPS    InPPS   OutPPS    InBPS   OutBPS",
+            "  -> RemoteAddress:Port",
+            "TCP  192.0.2.10:80                 200000K        7        0  300000K        9",
+            "  -> 10.0.0.2:80                  200000000        7        0  300000K        9",
+        ]
+    );
+}
+
+#[test]
+fn tunnels_are_told_by_kind_port_and_checksum() {
+    let tunnel = |kind: &str, checksum| {
+        Some(wire::Tunnel {
+            kind: kind.into(),
+            port: 6080,
+            checksum,
+        })
+    };
+    for (given, text) in [
+        (None, "n/a"),
+        (tunnel("ipip", false), "ipip"),
+        (tunnel("gue", true), "gue:6080:+c"),
+        (tunnel("gre", false), "gre:-c"),
+    ] {
+        let mut real = real("10.0.0.2:80", "tun", 1, 0);
+        real.tunnel = given;
+        assert_eq!(tunnel_info(&real), text);
+    }
 }
 
 #[test]

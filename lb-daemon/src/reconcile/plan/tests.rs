@@ -434,7 +434,7 @@ fn who_comes_back_starts_slowly_and_who_is_alone_does_not() {
         slow_start: Some(Duration::from_secs(16)),
         ..web(Scheduler::Wrr, &[(2, 1), (3, 1)])
     };
-    let stranger = self::web(Scheduler::Wrr, &[(9, 1)]).reals[0];
+    let stranger = self::web(Scheduler::Wrr, &[(9, 1)]).reals.remove(0);
     let mut share = |web: &Service| {
         now += Duration::from_secs(60);
         service(&mut image, web, Some(1000), now).unwrap();

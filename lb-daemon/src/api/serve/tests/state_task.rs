@@ -1,7 +1,7 @@
 //! A state task without a data plane: it keeps services in a list, and answers
 //! as the daemon's does.
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::{
     api::wire,
@@ -11,7 +11,7 @@ use crate::{
     },
     state::{
         desired::Desired,
-        handle::{ChangeError, ReloadReport, Request, ServiceRef},
+        handle::{ChangeError, Message, ObjectKind, ReloadReport, Request, ServiceRef, Show},
     },
 };
 
@@ -37,6 +37,8 @@ fn shown(service: &Service) -> wire::Service {
             connections: 5,
             ..Default::default()
         },
+        rates: wire::Stats::default(),
+        etag: "\"1\"".into(),
     }
 }
 
@@ -58,6 +60,8 @@ fn shown_real(real: &Real) -> wire::Real {
         inactive: 0,
         persistent: 0,
         stats: wire::Stats::default(),
+        rates: wire::Stats::default(),
+        etag: "\"1\"".into(),
     }
 }
 
@@ -66,10 +70,13 @@ fn find<'a>(services: &'a mut [Service], at: &ServiceRef) -> Result<&'a mut Serv
         ServiceRef::Id(id) => service.id == *id,
         ServiceRef::Name(name) => service.name.as_ref() == Some(name),
     };
-    services
-        .iter_mut()
-        .find(is_it)
-        .ok_or_else(|| ChangeError::Unknown(format!("no service like {at:?}")))
+    services.iter_mut().find(is_it).ok_or_else(|| {
+        let asked = match at {
+            ServiceRef::Id(id) => id.to_string(),
+            ServiceRef::Name(name) => name.clone(),
+        };
+        ChangeError::Unknown(ObjectKind::Service, format!("no service {asked}"))
+    })
 }
 
 /// The asker may be gone, which is its own affair.
@@ -77,13 +84,30 @@ fn answer<T>(reply: oneshot::Sender<Result<T, ChangeError>>, result: Result<T, C
     let _ = reply.send(result);
 }
 
-pub(super) async fn state_task(mut requests: mpsc::Receiver<Request>) {
+pub(super) async fn state_task(mut requests: mpsc::Receiver<Message>) {
     let mut services: Vec<Service> = Vec::new();
+    let events = broadcast::Sender::new(2);
     let mut desired = Desired::default();
     let mut timeouts = Timeouts::default();
-    while let Some(request) = requests.recv().await {
-        match request {
-            Request::Services(reply) => answer(reply, Ok(services.iter().map(shown).collect())),
+    while let Some(message) = requests.recv().await {
+        match message.request {
+            Request::Services(show, reply) => {
+                let shown = services.iter().map(shown);
+                let json = match show {
+                    Show::Everything => serde_json::to_vec(&shown.collect::<Vec<_>>()),
+                    Show::Stats => {
+                        let stats = shown.map(wire::ServiceStats::from);
+                        serde_json::to_vec(&stats.collect::<Vec<_>>())
+                    }
+                };
+                answer(reply, Ok(json.unwrap()));
+            }
+            Request::Service(at, reply) => {
+                answer(
+                    reply,
+                    find(&mut services, &at).map(|service| vec![shown(service)]),
+                );
+            }
             Request::Status(reply) => {
                 answer(reply, Err(ChangeError::Failed("map is gone".into())));
             }
@@ -124,7 +148,10 @@ pub(super) async fn state_task(mut requests: mpsc::Receiver<Request>) {
                 let is_there = services.iter().any(|other| other.id == service.id);
                 let id = service.id;
                 let result = if is_there {
-                    Err(ChangeError::Exists(format!("service {id} exists")))
+                    Err(ChangeError::Exists(
+                        ObjectKind::Service,
+                        format!("service {id} exists"),
+                    ))
                 } else {
                     Ok(())
                 };
@@ -156,13 +183,47 @@ pub(super) async fn state_task(mut requests: mpsc::Receiver<Request>) {
                 }
                 answer(reply, found.map(|_| ()));
             }
+            Request::DeleteServices(_, reply) => {
+                let event = |n: u32| wire::Event {
+                    time: "2026-01-02T03:04:05.678Z".into(),
+                    kind: wire::EventKind::Service,
+                    by: Some(message.by.to_string()),
+                    text: format!("service {n}: removed"),
+                };
+                for n in 0..3 {
+                    let _ = events.send(event(n));
+                }
+                services.clear();
+                answer(reply, Ok(()));
+            }
+            Request::Subscribe(reply) => answer(reply, Ok(events.subscribe())),
+            Request::Metrics(reply) => answer(reply, Ok("lbd_connections_total 5\n".into())),
+            Request::SaveConfig(reply) => answer(reply, Ok("[director]\n".into())),
+            Request::Diff(reply) => answer(reply, Ok(vec!["options changed".into()])),
+            Request::Replace(wanted, confirm_within, reply) => answer(
+                reply,
+                Ok(ReloadReport {
+                    changes: vec![format!(
+                        "{} services, {confirm_within:?}",
+                        wanted.services.len()
+                    )],
+                    warnings: Vec::new(),
+                }),
+            ),
+            Request::Confirm(reply) => answer(reply, Ok(())),
+            Request::Undo(reply) => answer(reply, Ok(Vec::new())),
+            Request::Zero(at, reply) => {
+                let found = at.map(|at| find(&mut services, &at).map(|_| ()));
+                answer(reply, found.unwrap_or(Ok(())));
+            }
             Request::AddReal(at, new, reply) => {
                 answer(
                     reply,
                     find(&mut services, &at).map(|service| {
                         let real = new.real(service.id, service.forward);
+                        let id = real.id;
                         service.reals.push(real);
-                        real.id
+                        id
                     }),
                 );
             }
@@ -205,7 +266,8 @@ fn with_real(
         port: port.unwrap_or(service.id.default_real_port()),
     };
     let index = service.reals.iter().position(|real| real.id == id);
-    let index = index.ok_or_else(|| ChangeError::Unknown(format!("no real {id}")))?;
+    let index =
+        index.ok_or_else(|| ChangeError::Unknown(ObjectKind::Real, format!("no real {id}")))?;
     change(service, index);
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Services and reals as files write them, right and wrong.
 
+mod listen;
+
 use super::{super::parse, *};
 use crate::config::model::{Persistence, RateLimit, TunnelKind};
 
@@ -475,7 +477,7 @@ fn a_real_has_thresholds_and_no_state() {
     let real = |text: &str| format!("{BEFORE}[[service.real]]\naddress = '10.0.0.2'\n{text}\n");
     let text = real("upper_threshold = 100\nlower_threshold = 50");
     let config = parse(&text, "lbd.toml").unwrap();
-    let read = config.services[0].reals[0];
+    let read = &config.services[0].reals[0];
     assert_eq!((read.upper_threshold, read.lower_threshold), (100, 50));
     for (text, expected) in [
         (
