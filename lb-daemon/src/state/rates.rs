@@ -13,6 +13,7 @@ use tracing::warn;
 use super::{
     director::Director,
     handle::{By, ChangeError, ServiceRef},
+    view::failed,
 };
 use crate::api::wire::EventKind;
 
@@ -148,8 +149,6 @@ impl Director {
             }
             None => self.desired.services.iter().map(|entry| entry.id).collect(),
         };
-        let failed =
-            |error: crate::dataplane::DataPlaneError| ChangeError::Failed(error.to_string());
         for &id in &services {
             let image = self.reconciler.image();
             let slots: Vec<_> = image.slots_of(id).collect();

@@ -157,7 +157,9 @@ impl Director {
         let config = file::load(&self.config_path).map_err(|error| invalid(&error))?;
         check_fixed(&self.config, &config)?;
         let (desired, _) = Desired::merge(&config.services, &config.marks, &self.desired, false);
-        let mut lines = lines(&self.desired, &desired);
+        let services = differences(&self.desired, &desired).into_iter();
+        let mut lines: Vec<_> = services.flat_map(|(_, lines)| lines).collect();
+        lines.extend(mark_differences(&self.desired, &desired));
         let running = Config {
             timeouts: self.timeouts(),
             ..self.config.clone()
@@ -293,11 +295,10 @@ impl Director {
     async fn install_all(&mut self, desired: Desired, by: By) -> Result<Vec<String>, ChangeError> {
         let invalid = |error: &dyn std::fmt::Display| ChangeError::Invalid(error.to_string());
         desired.validate().map_err(|error| invalid(&error))?;
-        let changed: Vec<_> = differences(&self.desired, &desired)
-            .into_iter()
-            .map(|(id, _)| id)
-            .collect();
-        let mut lines = lines(&self.desired, &desired);
+        let (changed, lines): (Vec<_>, Vec<_>) =
+            differences(&self.desired, &desired).into_iter().unzip();
+        let mut lines = lines.concat();
+        lines.extend(mark_differences(&self.desired, &desired));
         rehearse(self.reconciler.image(), &desired, &changed).map_err(|error| invalid(&error))?;
         let before = self.timeouts();
         let after = desired.timeouts.over(&self.config.timeouts);
@@ -365,13 +366,6 @@ impl Director {
 
 fn rollback_path(state_dir: &Path) -> PathBuf {
     state_dir.join(FILE)
-}
-
-fn lines(before: &Desired, after: &Desired) -> Vec<String> {
-    let services = differences(before, after).into_iter();
-    let mut lines: Vec<_> = services.flat_map(|(_, lines)| lines).collect();
-    lines.extend(mark_differences(before, after));
-    lines
 }
 
 fn seconds_since_1970(time: SystemTime) -> u64 {
