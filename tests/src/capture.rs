@@ -1,8 +1,11 @@
 //! What was on the wire: tcpdump writes it down, tshark, which knows nothing
 //! of us, judges it.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -12,10 +15,12 @@ use crate::namespace::Namespace;
 use crate::process::{self, Process};
 use crate::wait;
 
-/// What tshark takes payloads for and then calls some of them malformed: datagrams of
-/// a client who happened to get port 47000 or 44818, and the middle of a file of
-/// random octets.
-const BY_CHANCE: [&str; 3] = ["hcrt", "enip", "http"];
+/// What tshark takes the middle of a file of random octets for, and then calls it
+/// malformed.
+const BY_CHANCE: &str = "http";
+
+/// Ports that clients get from their kernel (`ip_local_port_range`).
+const EPHEMERAL: RangeInclusive<u16> = 32_768..=60_999;
 
 /// tshark's preferences for checksums, which it does not verify unless told.
 const VERIFY: [&str; 5] = [
@@ -99,9 +104,10 @@ impl Capture {
     fn ask(&self, arguments: &[&str]) -> Result<Vec<String>> {
         let mut command = process::command("tshark");
         command.arg("-n").arg("-r").arg(&self.file);
-        for protocol in BY_CHANCE {
+        for protocol in taken_by_port()? {
             command.args(["--disable-protocol", protocol]);
         }
+        command.args(["--disable-protocol", BY_CHANCE]);
         for preference in VERIFY {
             command.args(["-o", preference]);
         }
@@ -133,4 +139,25 @@ impl Capture {
         })?;
         self.process.stop().map(drop)
     }
+}
+
+/// The protocols that tshark would see in any datagram or segment of a client who happened
+/// to get their port.
+fn taken_by_port() -> Result<&'static BTreeSet<String>> {
+    static PROTOCOLS: OnceLock<BTreeSet<String>> = OnceLock::new();
+    if let Some(protocols) = PROTOCOLS.get() {
+        return Ok(protocols);
+    }
+    // A table, a port and a protocol on each line.
+    let decodes = process::output(process::command("tshark").args(["-G", "decodes"]))?;
+    let protocols = decodes.lines().filter_map(|line| {
+        let mut fields = line.split('\t');
+        let is_transport = matches!(fields.next()?, "tcp.port" | "udp.port");
+        let port: u16 = fields.next()?.parse().ok()?;
+        let is_taken = is_transport && EPHEMERAL.contains(&port);
+        is_taken.then(|| fields.next().map(str::to_owned)).flatten()
+    });
+    let protocols: BTreeSet<String> = protocols.collect();
+    anyhow::ensure!(!protocols.is_empty(), "tshark -G decodes lists no ports");
+    Ok(PROTOCOLS.get_or_init(|| protocols))
 }
