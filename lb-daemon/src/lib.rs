@@ -13,6 +13,7 @@ pub mod config;
 pub mod connections;
 pub mod dataplane;
 pub mod decap;
+pub mod health;
 pub mod import;
 pub mod ipvsadm;
 pub mod lbctl;

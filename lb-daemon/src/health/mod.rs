@@ -1,0 +1,11 @@
+//! Health checks: who of the reals answers, and how.
+//!
+//! ```text
+//! check (a task each): probe ── dampener (rise, fall) ──┐ changes
+//!                                                       ▼
+//! state: standing of reals, quorum ── planner ── maps;  notify, mail, history
+//! ```
+//!
+//! Nothing here writes maps.
+
+pub mod probe;
