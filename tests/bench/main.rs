@@ -8,6 +8,7 @@
 //! cargo xtask bench [--runs 7] [--repeat 1000000] [--scattered] [--json FILE] [--svg FILE] [NAME …]
 //! cargo xtask bench flood [--unshielded]
 //! cargo xtask bench compare [--json FILE]
+//! cargo xtask bench scale
 //! ```
 //!
 //! ```text
@@ -16,7 +17,7 @@
 //! packets    what comes in, made by frames; expected, what has to come out
 //! fixture    a director in a network, and wrapper, by which packets are sent
 //! measure    one figure; report and plot, all of them
-//! schedulers, large, walk, flood, compare   groups of their own
+//! schedulers, large, walk, flood, compare, scale   groups of their own
 //! ```
 //!
 //! docs/performance.md says what the cases are. `reference` is the least that an
@@ -35,6 +36,7 @@ mod options;
 mod packets;
 mod plot;
 mod report;
+mod scale;
 mod schedulers;
 mod walk;
 mod wrapper;
@@ -65,6 +67,9 @@ fn main() -> Result<()> {
     }
     if options.wants("compare") && lb_tests::privilege::network() {
         compare::run(options.json.as_deref())?;
+    }
+    if options.wants("scale") && lb_tests::privilege::network() {
+        scale::run()?;
     }
     Ok(())
 }

@@ -191,6 +191,11 @@ impl<'network> Daemon<'network> {
         self.process.log()
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// The process: to send signals, to kill it.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process

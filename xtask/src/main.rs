@@ -44,8 +44,8 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Measure the data plane, pure code, what speed downloads keep under a flood, or lbd beside
-    /// others.
+    /// Measure the data plane, pure code, what speed downloads keep under a flood, the daemon with
+    /// 10,000 services, or lbd beside others.
     Bench {
         /// Passed on to the bench: names of cases and groups, --json FILE … (docs/performance.md)
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

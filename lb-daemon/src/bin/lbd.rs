@@ -25,12 +25,23 @@ use tracing_subscriber::EnvFilter;
 fn main() -> ExitCode {
     let args = Args::parse();
     start_log();
+    return_large_buffers();
     match run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("lbd: {}", one_line(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Has `malloc` give what was large back to the system at once: by its own rules it learns
+/// from the first large buffer to keep those that follow, for each thread.
+fn return_large_buffers() {
+    // SAFETY: no other thread is there yet.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 256 << 10);
+        libc::mallopt(libc::M_ARENA_MAX, 1);
     }
 }
 

@@ -6,7 +6,8 @@ use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex},
+    thread,
 };
 
 use aya::{
@@ -35,6 +36,7 @@ use super::{
     sizes::Sizes,
     sweep::{SweptConnections, SweptTemplates, Walked},
     syscall::link_iterator,
+    values::Values,
 };
 
 /// The kernel's iterator over the elements of a map.
@@ -126,21 +128,7 @@ impl Programs {
             loader.map_max_entries(layout.name, layout.max_entries);
         }
         let mut ebpf = loader.load(object::DIRECTOR)?;
-        let btf = Btf::from_sys_fs().map_err(aya::EbpfError::from)?;
-        for (name, program) in ebpf.programs_mut() {
-            let error = |source| DataPlaneError::Program {
-                name: name.to_owned(),
-                source,
-            };
-            let loaded = match program {
-                Program::Iter(program) => program.load(MAP_ELEMENTS, &btf),
-                program => {
-                    let program: &mut Xdp = program.try_into().map_err(error)?;
-                    program.load()
-                }
-            };
-            loaded.map_err(|error| DataPlaneError::load(name, error))?;
-        }
+        load_programs(&mut ebpf)?;
         let shape = shape(&mut ebpf, sizes, adopted)?;
         let walked = walked(&mut ebpf, sizes, shape)?;
         let connections_v4 = connections_v4(&ebpf, sizes, shape)?;
@@ -236,6 +224,48 @@ impl Programs {
     }
 }
 
+/// Gives the programs to the kernel, on all processors: its verifier is most of a start,
+/// and looks at as many at once as there are threads that ask (`bpf_check` of Linux 5.2
+/// and later locks only who may not see pointers out).
+fn load_programs(ebpf: &mut Ebpf) -> Result<(), DataPlaneError> {
+    let btf = Btf::from_sys_fs().map_err(aya::EbpfError::from)?;
+    let programs = Mutex::new(ebpf.programs_mut());
+    let next = || programs.lock().expect("nobody panics with it").next();
+    let work = || {
+        while let Some((name, program)) = next() {
+            load_program(name, program, &btf)?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..processors()).map(|_| scope.spawn(work)).collect();
+        let mut outcomes = workers.into_iter().map(|worker| {
+            let outcome = worker.join();
+            outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        outcomes.try_for_each(|outcome| outcome)
+    })
+}
+
+fn load_program(name: &str, program: &mut Program, btf: &Btf) -> Result<(), DataPlaneError> {
+    let error = |source| DataPlaneError::Program {
+        name: name.to_owned(),
+        source,
+    };
+    let loaded = match program {
+        Program::Iter(program) => program.load(MAP_ELEMENTS, btf),
+        program => {
+            let program: &mut Xdp = program.try_into().map_err(error)?;
+            program.load()
+        }
+    };
+    loaded.map_err(|error| DataPlaneError::load(name, error))
+}
+
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 /// The programs' own log level: what the daemon's filter lets through. Below
 /// it the verifier removes the statements.
 fn log_level() -> u8 {
@@ -319,8 +349,7 @@ fn shape(ebpf: &mut Ebpf, sizes: &Sizes, adopted: bool) -> Result<Shape, DataPla
     }
     // The standard library's hasher is seeded by the system.
     let seed = RandomState::new().build_hasher().finish() | 1;
-    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let shape = Shape::new(seed, sizes.connections, cpus as u32);
+    let shape = Shape::new(seed, sizes.connections, processors() as u32);
     map.set(0, shape, 0).map_err(error)?;
     Ok(shape)
 }
@@ -419,6 +448,11 @@ fn map_fd(ebpf: &Ebpf, name: &'static str) -> Result<OwnedFd, DataPlaneError> {
     }
 }
 
+/// An array map, read and written by many values at a time.
+fn values<V: aya::Pod>(ebpf: &Ebpf, name: &'static str) -> Result<Values<V>, DataPlaneError> {
+    Ok(Values::new(map_fd(ebpf, name)?, name))
+}
+
 /// A map as memory, of so many values.
 fn mapped<V: aya::Pod>(
     ebpf: &Ebpf,
@@ -449,11 +483,11 @@ fn tables(ebpf: &mut Ebpf, sizes: &Sizes, repair: OwnedFd) -> Result<Tables, Dat
         filter: typed(ebpf, map::FILTER)?,
         masquerade: typed(ebpf, map::MASQUERADE)?,
         ports: typed(ebpf, map::PORTS)?,
-        current_plans: typed::<Array<_, _>>(ebpf, map::CURRENT_PLANS)?,
-        plans: typed(ebpf, map::PLANS)?,
+        current_plans: values(ebpf, map::CURRENT_PLANS)?,
+        plans: values(ebpf, map::PLANS)?,
         plan_words: mapped(ebpf, map::PLAN_WORDS, sizes.plan_words)?,
         localities: localities(ebpf, sizes)?,
-        reals: typed(ebpf, map::REALS)?,
+        reals: values(ebpf, map::REALS)?,
         real_counts: mapped(ebpf, map::REAL_COUNTS, sizes.reals)?,
         real_stats: typed::<PerCpuArray<_, _>>(ebpf, map::REAL_STATS)?,
         all_real_stats,
@@ -463,13 +497,13 @@ fn tables(ebpf: &mut Ebpf, sizes: &Sizes, repair: OwnedFd) -> Result<Tables, Dat
             source,
         })?,
         service_stats: typed(ebpf, map::SERVICE_STATS)?,
-        next_hops: typed(ebpf, map::NEXT_HOPS)?,
+        next_hops: values(ebpf, map::NEXT_HOPS)?,
         settings: typed(ebpf, map::SETTINGS)?,
         table_states: typed(ebpf, map::TABLE_STATES)?,
         deny: typed(ebpf, map::DENY)?,
         allow: typed(ebpf, map::ALLOW)?,
         marks: typed(ebpf, map::MARKS)?,
-        policies: typed(ebpf, map::POLICIES)?,
+        policies: values(ebpf, map::POLICIES)?,
         one_packet_reals: typed(ebpf, map::ONE_PACKET_REALS)?,
         drops: typed(ebpf, map::DROPS)?,
     })

@@ -58,7 +58,7 @@ impl Localities {
     }
 
     pub(super) fn set_count(&self, service: u32, count: u32) -> io::Result<()> {
-        update_batch(self.counts.as_fd(), service, &[count])
+        update_batch(self.counts.as_fd(), &[service], &[count])
     }
 
     /// Shows every entry, with a rest after each batch.

@@ -24,6 +24,7 @@ pub mod survey;
 pub mod sweep;
 mod syscall;
 pub mod tables;
+mod values;
 
 pub use error::DataPlaneError;
 pub use load::{Loaded, Programs};

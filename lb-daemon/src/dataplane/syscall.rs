@@ -224,13 +224,26 @@ fn lookup_batch_into(
     }
 }
 
-/// Writes values of an array map from index `first` on.
+/// Writes values of an array map, each at the index that stands at its place in `keys`.
 pub(super) fn update_batch<V: Pod>(
     map: BorrowedFd<'_>,
-    first: u32,
+    keys: &[u32],
     values: &[V],
 ) -> io::Result<()> {
-    let keys: Vec<u32> = (first..).take(values.len()).collect();
+    update_batch_per_cpu(map, keys, values, 1)
+}
+
+/// The same of an array with a value of `V` for each of `cpus`, whose size is a
+/// multiple of 8: there are as many times more values than keys.
+pub(super) fn update_batch_per_cpu<V: Pod>(
+    map: BorrowedFd<'_>,
+    keys: &[u32],
+    values: &[V],
+    cpus: usize,
+) -> io::Result<()> {
+    if keys.len() * cpus != values.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
     if keys.is_empty() {
         return Ok(());
     }

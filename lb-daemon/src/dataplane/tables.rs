@@ -8,7 +8,7 @@ use std::{
 
 use aya::{
     Pod,
-    maps::{Array, HashMap, LpmTrie, MapData, MapError, PerCpuArray, PerCpuValues, lpm_trie::Key},
+    maps::{Array, HashMap, LpmTrie, MapData, MapError, PerCpuArray, lpm_trie::Key},
 };
 use lb_common::{
     abi::{Settings, map, program},
@@ -24,7 +24,12 @@ use lb_common::{
 };
 
 use super::{
-    DataPlaneError, localities::Localities, mapped::Mapped, sweep, syscall::lookup_batch_per_cpu,
+    DataPlaneError,
+    localities::Localities,
+    mapped::Mapped,
+    sweep,
+    syscall::{lookup_batch_per_cpu, update_batch_per_cpu},
+    values::Values,
 };
 
 /// The maps that the daemon writes and reads.
@@ -34,11 +39,11 @@ pub struct Tables {
     pub(super) filter: Array<MapData, u64>,
     pub(super) masquerade: HashMap<MapData, u32, Pool>,
     pub(super) ports: HashMap<MapData, u32, Egress>,
-    pub(super) current_plans: Array<MapData, u64>,
-    pub(super) plans: Array<MapData, Plan>,
+    pub(super) current_plans: Values<u64>,
+    pub(super) plans: Values<Plan>,
     pub(super) plan_words: Mapped<u32>,
     pub(super) localities: Localities,
-    pub(super) reals: Array<MapData, RealServer>,
+    pub(super) reals: Values<RealServer>,
     pub(super) real_counts: Mapped<RealCounts>,
     pub(super) real_stats: PerCpuArray<MapData, RealStats>,
     /// The same map.
@@ -46,14 +51,14 @@ pub struct Tables {
     /// Possible CPUs: values of each element of such an array.
     pub(super) cpus: usize,
     pub(super) service_stats: Array<MapData, RealStats>,
-    pub(super) next_hops: Array<MapData, NextHop>,
+    pub(super) next_hops: Values<NextHop>,
     pub(super) settings: Array<MapData, Settings>,
     pub(super) drops: PerCpuArray<MapData, u64>,
     pub(super) table_states: Array<MapData, TableState>,
     pub(super) deny: LpmTrie<MapData, Addr, u32>,
     pub(super) allow: LpmTrie<MapData, Addr, u32>,
     pub(super) marks: LpmTrie<MapData, MarkKey, MarkPorts>,
-    pub(super) policies: Array<MapData, Policy>,
+    pub(super) policies: Values<Policy>,
     pub(super) one_packet_reals: HashMap<MapData, ReplyEnd, ReplyEnd>,
     /// The program that corrects counts.
     pub(super) repair: OwnedFd,
@@ -163,13 +168,12 @@ impl Tables {
 
     /// What holds for a service's new connections.
     pub fn policy(&self, service: u32) -> Result<Policy> {
-        self.policies.get(&service, 0).map_err(named(map::POLICIES))
+        self.policies.get(service)
     }
 
-    pub fn set_policy(&mut self, service: u32, policy: Policy) -> Result<()> {
-        self.policies
-            .set(service, policy, 0)
-            .map_err(named(map::POLICIES))
+    /// Writes what services ask of new connections, in this order.
+    pub fn set_policies(&mut self, policies: &[(u32, Policy)]) -> Result<()> {
+        self.policies.set_all(policies)
     }
 
     /// Where the replies of one-packet services come from, and are to come
@@ -308,25 +312,21 @@ impl Tables {
     }
 
     pub fn current_plan(&self, service: u32) -> Result<u32> {
-        let plan = self
-            .current_plans
-            .get(&service, 0)
-            .map_err(named(map::CURRENT_PLANS))?;
-        Ok(plan as u32)
+        Ok(self.current_plans.get(service)? as u32)
     }
 
-    pub fn set_current_plan(&mut self, service: u32, plan: u32) -> Result<()> {
-        self.current_plans
-            .set(service, u64::from(plan), 0)
-            .map_err(named(map::CURRENT_PLANS))
+    /// Makes plans those in force, by service, in this order.
+    pub fn set_current_plans(&mut self, plans: &[(u32, u64)]) -> Result<()> {
+        self.current_plans.set_all(plans)
     }
 
     pub fn plan(&self, slot: u32) -> Result<Plan> {
-        self.plans.get(&slot, 0).map_err(named(map::PLANS))
+        self.plans.get(slot)
     }
 
-    pub fn set_plan(&mut self, slot: u32, plan: Plan) -> Result<()> {
-        self.plans.set(slot, plan, 0).map_err(named(map::PLANS))
+    /// Writes plans, in this order.
+    pub fn set_plans(&mut self, plans: &[(u32, Plan)]) -> Result<()> {
+        self.plans.set_all(plans)
     }
 
     pub fn words(&self, first: u32, length: u32) -> Result<Vec<u32>> {
@@ -346,14 +346,12 @@ impl Tables {
 
     /// The values of all real slots, in order.
     pub fn reals(&self) -> Result<Vec<RealServer>> {
-        self.reals
-            .iter()
-            .collect::<std::result::Result<_, _>>()
-            .map_err(named(map::REALS))
+        self.reals.all()
     }
 
-    pub fn set_real(&mut self, slot: u32, real: RealServer) -> Result<()> {
-        self.reals.set(slot, real, 0).map_err(named(map::REALS))
+    /// Writes reals, in this order.
+    pub fn set_reals(&mut self, reals: &[(u32, RealServer)]) -> Result<()> {
+        self.reals.set_all(reals)
     }
 
     pub fn real_counts(&self, slot: u32) -> Result<RealCounts> {
@@ -432,25 +430,31 @@ impl Tables {
         Ok(sums)
     }
 
-    /// Makes a slot ready for a new real: no connections, counters at 0.
-    pub fn clear_real(&mut self, slot: u32) -> Result<()> {
-        if !self.real_counts.set(slot, &[RealCounts::default()]) {
-            return Err(beyond(map::REAL_COUNTS));
+    /// Makes slots ready for new reals: no connections, counters at 0.
+    pub fn clear_reals(&mut self, slots: &[u32]) -> Result<()> {
+        for slot in slots {
+            if !self.real_counts.set(*slot, &[RealCounts::default()]) {
+                return Err(beyond(map::REAL_COUNTS));
+            }
         }
-        self.clear_real_stats(slot)
+        self.clear_real_stats(slots)
     }
 
-    /// Sets a real's counters to 0.
-    pub fn clear_real_stats(&mut self, slot: u32) -> Result<()> {
-        let zero = PerCpuValues::try_from(vec![RealStats::default(); self.cpus]);
-        let zero = zero.map_err(|source| DataPlaneError::Path {
-            action: "size the values of",
-            path: map::REAL_STATS.into(),
-            source,
-        })?;
-        self.real_stats
-            .set(slot, zero, 0)
-            .map_err(named(map::REAL_STATS))
+    /// Sets reals' counters to 0.
+    pub fn clear_real_stats(&mut self, slots: &[u32]) -> Result<()> {
+        const BATCH: usize = 4096;
+        let zero = vec![RealStats::default(); BATCH.min(slots.len()) * self.cpus];
+        let map = self.all_real_stats.as_fd();
+        slots
+            .chunks(BATCH)
+            .try_for_each(|slots| {
+                update_batch_per_cpu(map, slots, &zero[..slots.len() * self.cpus], self.cpus)
+            })
+            .map_err(|source| DataPlaneError::Path {
+                action: "write",
+                path: map::REAL_STATS.into(),
+                source,
+            })
     }
 
     /// What the reals that a service no longer has have counted.
@@ -468,20 +472,16 @@ impl Tables {
 
     /// The values of all next-hop slots, in order.
     pub fn next_hops(&self) -> Result<Vec<NextHop>> {
-        self.next_hops
-            .iter()
-            .collect::<std::result::Result<_, _>>()
-            .map_err(named(map::NEXT_HOPS))
+        self.next_hops.all()
     }
 
     pub fn next_hop(&self, slot: u32) -> Result<NextHop> {
-        self.next_hops.get(&slot, 0).map_err(named(map::NEXT_HOPS))
+        self.next_hops.get(slot)
     }
 
-    pub fn set_next_hop(&mut self, slot: u32, hop: NextHop) -> Result<()> {
-        self.next_hops
-            .set(slot, hop, 0)
-            .map_err(named(map::NEXT_HOPS))
+    /// Writes next hops, in this order.
+    pub fn set_next_hops(&mut self, hops: &[(u32, NextHop)]) -> Result<()> {
+        self.next_hops.set_all(hops)
     }
 
     pub fn settings(&self) -> Result<Settings> {

@@ -34,6 +34,10 @@ pub use super::hop::{Change, Hop, Reason, Resolution};
 const COMMANDS: usize = 1024;
 /// Routes looked up before events are looked at again.
 const LOOKUPS: usize = 64;
+/// How many times as long as it has worked on look-ups or probes the resolver rests from
+/// them: with a hundred thousand reals it would keep a processor from the rest of a start,
+/// and with as many that do not answer for ever.
+const REST: u32 = 3;
 /// How long events may be lost before the whole is read again.
 const OVERRUN_PATIENCE: Duration = Duration::from_millis(200);
 /// A wake-up time for when there is nothing to do.
@@ -236,9 +240,7 @@ impl Resolver {
             self.links.send_replace(Arc::new(links));
             self.is_synced = true;
         }
-        for key in self.table.take_probes(Instant::now()) {
-            self.probe(key).await;
-        }
+        self.probe_neighbours().await;
         self.answer_waiters(Instant::now());
     }
 
@@ -270,8 +272,20 @@ impl Resolver {
             self.table.route(address, lookup, Instant::now());
         }
         let now = Instant::now();
-        // Half of the time at most goes into looking routes up.
-        self.table.settle(now, now - start);
+        self.table.settle(now, REST * (now - start));
+    }
+
+    async fn probe_neighbours(&mut self) {
+        let start = Instant::now();
+        let probes = self.table.take_probes(start);
+        if probes.is_empty() {
+            return;
+        }
+        for key in probes {
+            self.probe(key).await;
+        }
+        let now = Instant::now();
+        self.table.rest_from_probes(now + REST * (now - start));
     }
 
     /// The address may be a client's: it is not logged.

@@ -43,6 +43,8 @@ pub(super) struct Neighbourhood {
     entries: HashMap<NeighbourKey, Entry>,
     needed: HashMap<NeighbourKey, Needed>,
     probes: Agenda<NeighbourKey>,
+    /// No probes before this time.
+    rest_until: Option<Instant>,
     suspects: Agenda<NeighbourKey>,
     /// Neighbours probed without being needed, and when.
     strays: HashMap<NeighbourKey, Instant>,
@@ -204,6 +206,10 @@ impl Neighbourhood {
     /// The probes to make now.
     pub(super) fn take_probes(&mut self, now: Instant) -> Vec<NeighbourKey> {
         let mut probes = Vec::new();
+        if self.rest_until.is_some_and(|until| until > now) {
+            return probes;
+        }
+        self.rest_until = None;
         while probes.len() < PROBES_MAX
             && let Some(key) = self.probes.pop(now)
         {
@@ -232,8 +238,14 @@ impl Neighbourhood {
 
     /// When there is something to take.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let times = [self.probes.next(), self.suspects.next()];
-        times.into_iter().flatten().min()
+        let next_probe = self.probes.next().max(self.rest_until);
+        let probes = self.probes.next().and(next_probe);
+        [probes, self.suspects.next()].into_iter().flatten().min()
+    }
+
+    /// There are no more probes before `until`, and all of them later.
+    pub(super) fn rest(&mut self, until: Instant) {
+        self.rest_until = Some(until);
     }
 }
 
@@ -366,6 +378,19 @@ mod tests {
         }
         assert_eq!(made[&key()], 10);
         assert_eq!(made[&stray], 10);
+    }
+
+    /// A probe in the rest, or a deadline that has passed and brings none, shows as one.
+    #[test]
+    fn a_rest_puts_probes_off() {
+        let now = Instant::now();
+        let mut hood = Neighbourhood::default();
+        hood.rest(now + S);
+        assert_eq!(hood.deadline(), None);
+        hood.need(key(), user(), now);
+        assert_eq!(hood.deadline(), Some(now + S));
+        assert_eq!(hood.take_probes(now), []);
+        assert_eq!(hood.take_probes(now + S), [key()]);
     }
 
     #[test]

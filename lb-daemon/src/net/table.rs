@@ -209,6 +209,11 @@ impl Table {
         Some(self.links.clone())
     }
 
+    /// There are no more probes before `until`.
+    pub(super) fn rest_from_probes(&mut self, until: Instant) {
+        self.neighbourhood.rest(until);
+    }
+
     /// Whether there may be changes to tell.
     pub(super) fn has_changes(&self) -> bool {
         !self.untold.is_empty()

@@ -1,7 +1,7 @@
 //! Carries plans out, and keeps the image true: after a failed write it is
 //! read back from the maps before the next change.
 
-use std::{net::IpAddr, time::Instant};
+use std::{mem::discriminant, net::IpAddr, time::Instant};
 
 use lb_common::{
     abi::{Settings, settings_flag},
@@ -23,8 +23,8 @@ use crate::{
 /// Why a change did not get into the maps.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
-    #[error(transparent)]
-    NoRoom(#[from] NoRoom),
+    #[error("service {service}: {source}")]
+    NoRoom { service: ServiceId, source: NoRoom },
     #[error(transparent)]
     DataPlane(#[from] DataPlaneError),
     #[error(transparent)]
@@ -89,25 +89,55 @@ impl Reconciler {
         self.set_services([service.clone()])
     }
 
-    /// Makes services be there as described.
+    /// Makes services be there as described. Of those that are new and come one after the
+    /// other, all are there or none.
     pub fn set_services(
         &mut self,
         services: impl IntoIterator<Item = Service>,
     ) -> Result<(), ReconcileError> {
         let mut has_new = false;
+        let mut of_new = Vec::new();
         for service in services {
             has_new |= self.image.service_slot(service.id).is_none();
+            if self.is_all_new(&service) {
+                of_new.extend(self.plan(&service, None)?);
+                continue;
+            }
+            self.write_new(std::mem::take(&mut of_new))?;
             self.set_one(&service)?;
         }
+        self.write_new(of_new)?;
         if has_new {
             return self.follow_services(None);
         }
         self.write_settings()
     }
 
+    /// Whether the maps have nothing of a service, and nothing that has been replaced is in
+    /// its way.
+    fn is_all_new(&self, service: &Service) -> bool {
+        let image = &self.image;
+        !self.stale && !image.services.contains_key(&service.id) && !image.has_resting_plans()
+    }
+
+    /// Writes what makes new services. No packet meets one before its key is there, so all
+    /// keys come last, and before them the same maps are written for all services at once.
+    fn write_new(&mut self, mut ops: Vec<Op>) -> Result<(), ReconcileError> {
+        ops.sort_by_key(stage);
+        self.carry_out(ops)
+    }
+
+    /// Plans a service. The image is spoilt by an error.
+    fn plan(&mut self, service: &Service, turn: Option<u64>) -> Result<Vec<Op>, ReconcileError> {
+        let ops = plan::service(&mut self.image, service, turn, Instant::now());
+        self.stale |= ops.is_err();
+        let service = service.id;
+        ops.map_err(|source| ReconcileError::NoRoom { service, source })
+    }
+
     fn set_one(&mut self, service: &Service) -> Result<(), ReconcileError> {
         let outcome = self.try_set_one(service);
-        if matches!(outcome, Err(ReconcileError::NoRoom(_))) && self.image.has_resting_plans() {
+        if matches!(outcome, Err(ReconcileError::NoRoom { .. })) && self.image.has_resting_plans() {
             // So many changes in so short a time: what they replaced is in the
             // way, and free after its rest.
             std::thread::sleep(PLAN_REST);
@@ -127,8 +157,8 @@ impl Reconciler {
             Some(plan) => Some(self.tables.plan(plan.place.slot)?.turn),
             None => None,
         };
-        let ops = plan::service(&mut self.image, service, turn, Instant::now());
-        self.carry_out(ops.map_err(ReconcileError::from))
+        let ops = self.plan(service, turn)?;
+        self.carry_out(ops)
     }
 
     /// Takes a service away; established connections finish.
@@ -137,7 +167,7 @@ impl Reconciler {
         // Before its slot may become another service's.
         self.follow_services(Some(id))?;
         let ops = plan::remove_service(&mut self.image, id, Instant::now());
-        self.carry_out(Ok(ops))?;
+        self.carry_out(ops)?;
         self.follow_services(None)
     }
 
@@ -160,7 +190,7 @@ impl Reconciler {
         self.tables.set_access(&deny, &allow)?;
         self.has_allow = !allow.is_empty();
         let ops = plan::expire_quiescent(&mut self.image, options.expire_quiescent);
-        self.carry_out(Ok(ops))?;
+        self.carry_out(ops)?;
         self.write_settings()
     }
 
@@ -218,7 +248,7 @@ impl Reconciler {
     pub fn set_next_hop(&mut self, address: IpAddr, hop: NextHop) -> Result<(), ReconcileError> {
         self.refresh()?;
         let op = plan::next_hop(&mut self.image, address, hop);
-        self.carry_out(Ok(op.into_iter().collect()))
+        self.carry_out(op.into_iter().collect())
     }
 
     /// Writes a next hop, whatever the programs made of its MTU since.
@@ -229,7 +259,7 @@ impl Reconciler {
     ) -> Result<(), ReconcileError> {
         self.refresh()?;
         let op = plan::next_hop_again(&mut self.image, address, hop);
-        self.carry_out(Ok(op.into_iter().collect()))
+        self.carry_out(op.into_iter().collect())
     }
 
     /// Frees deleted reals that a walk begun at `began` has not met.
@@ -240,7 +270,7 @@ impl Reconciler {
     ) -> Result<(), ReconcileError> {
         self.refresh()?;
         let ops = retire::free_retired(&mut self.image, began, is_referenced);
-        self.carry_out(Ok(ops))
+        self.carry_out(ops)
     }
 
     /// The slot of a real that is there.
@@ -255,54 +285,108 @@ impl Reconciler {
             image.expire_quiescent = self.image.expire_quiescent;
             image.hop_changes += self.image.hop_changes + 1;
             self.image = image;
-            for op in plan::settle(&mut self.image) {
-                write(&mut self.tables, op)?;
-            }
+            write_all(&mut self.tables, &plan::settle(&mut self.image))?;
             self.stale = false;
         }
         Ok(())
     }
 
-    fn carry_out(&mut self, ops: Result<Vec<Op>, ReconcileError>) -> Result<(), ReconcileError> {
-        let done = ops.and_then(|ops| {
-            ops.into_iter()
-                .try_for_each(|op| write(&mut self.tables, op))
-                .map_err(Into::into)
-        });
+    fn carry_out(&mut self, ops: Vec<Op>) -> Result<(), ReconcileError> {
+        let done = write_all(&mut self.tables, &ops);
         self.stale |= done.is_err();
-        done
+        Ok(done?)
     }
 }
 
-fn write(tables: &mut Tables, op: Op) -> Result<(), DataPlaneError> {
+/// Where a write stands among those that make new services ([`Reconciler::write_new`]).
+const fn stage(op: &Op) -> u8 {
     match op {
-        Op::SetHop { slot, hop } => tables.set_next_hop(slot, hop),
-        Op::ClearReal { slot } => tables.clear_real(slot),
+        Op::SetHop { .. } => 0,
+        Op::ClearService { .. } | Op::ForgetLocalities { .. } | Op::KeepStats { .. } => 1,
+        Op::SetPolicy { .. } => 2,
+        Op::SetPool { .. } | Op::RemovePool { .. } => 3,
+        Op::AddAddress { .. } | Op::RemoveAddress { .. } => 4,
+        Op::ClearReal { .. } => 5,
+        Op::SetReal { .. } => 6,
+        Op::Judge { .. } => 7,
+        Op::SetWords { .. } => 8,
+        Op::SetPlan { .. } => 9,
+        Op::SetCurrent { .. } => 10,
+        Op::SetReply { .. } | Op::RemoveReply { .. } => 11,
+        Op::Bind { .. } | Op::Unbind { .. } => 12,
+    }
+}
+
+/// In this order; neighbours of one kind together.
+fn write_all(tables: &mut Tables, ops: &[Op]) -> Result<(), DataPlaneError> {
+    let is_same_kind = |a: &Op, b: &Op| discriminant(a) == discriminant(b);
+    let mut runs = ops.chunk_by(is_same_kind);
+    runs.try_for_each(|run| write_run(tables, run))
+}
+
+/// Writes of one kind.
+fn write_run(tables: &mut Tables, run: &[Op]) -> Result<(), DataPlaneError> {
+    fn each<V>(run: &[Op], value: impl Fn(&Op) -> Option<V>) -> Vec<V> {
+        run.iter().filter_map(value).collect()
+    }
+    match run {
+        [Op::SetHop { .. }, ..] => tables.set_next_hops(&each(run, |op| match op {
+            Op::SetHop { slot, hop } => Some((*slot, *hop)),
+            _ => None,
+        })),
+        [Op::SetPolicy { .. }, ..] => tables.set_policies(&each(run, |op| match op {
+            Op::SetPolicy { service, policy } => Some((*service, *policy)),
+            _ => None,
+        })),
+        [Op::ClearReal { .. }, ..] => tables.clear_reals(&each(run, |op| match op {
+            Op::ClearReal { slot } => Some(*slot),
+            _ => None,
+        })),
+        [Op::SetReal { .. }, ..] => tables.set_reals(&each(run, |op| match op {
+            Op::SetReal { slot, real } => Some((*slot, *real)),
+            _ => None,
+        })),
+        [Op::SetPlan { .. }, ..] => tables.set_plans(&each(run, |op| match op {
+            Op::SetPlan { slot, plan } => Some((*slot, *plan)),
+            _ => None,
+        })),
+        [Op::SetCurrent { .. }, ..] => tables.set_current_plans(&each(run, |op| match op {
+            Op::SetCurrent { service, plan } => Some((*service, u64::from(*plan))),
+            _ => None,
+        })),
+        others => others.iter().try_for_each(|op| write(tables, op)),
+    }
+}
+
+fn write(tables: &mut Tables, op: &Op) -> Result<(), DataPlaneError> {
+    match op {
+        Op::SetHop { .. }
+        | Op::SetPolicy { .. }
+        | Op::ClearReal { .. }
+        | Op::SetReal { .. }
+        | Op::SetPlan { .. }
+        | Op::SetCurrent { .. } => write_run(tables, std::slice::from_ref(op)),
         Op::ClearService { slot } => {
-            tables.forget_localities(slot, None)?;
-            tables.set_service_stats(slot, Default::default())
+            tables.forget_localities(*slot, None)?;
+            tables.set_service_stats(*slot, Default::default())
         }
-        Op::SetReal { slot, real } => tables.set_real(slot, real),
-        Op::SetWords { first, words } => tables.set_words(first, &words),
-        Op::SetPlan { slot, plan } => tables.set_plan(slot, plan),
-        Op::SetCurrent { service, plan } => tables.set_current_plan(service, plan),
-        Op::Bind { key, service } => tables.bind_service(key, service),
-        Op::Unbind { key } => tables.unbind_service(&key),
-        Op::AddAddress { key } => tables.add_address(key),
-        Op::RemoveAddress { key } => tables.remove_address(&key),
-        Op::SetPool { service, pool } => tables.set_pool(service, pool),
-        Op::RemovePool { service } => tables.remove_pool(service),
-        Op::SetPolicy { service, policy } => tables.set_policy(service, policy),
-        Op::SetReply { from, to } => tables.set_reply(from, to),
-        Op::RemoveReply { from } => tables.remove_reply(&from),
+        Op::SetWords { first, words } => tables.set_words(*first, words),
+        Op::Bind { key, service } => tables.bind_service(*key, *service),
+        Op::Unbind { key } => tables.unbind_service(key),
+        Op::AddAddress { key } => tables.add_address(*key),
+        Op::RemoveAddress { key } => tables.remove_address(key),
+        Op::SetPool { service, pool } => tables.set_pool(*service, *pool),
+        Op::RemovePool { service } => tables.remove_pool(*service),
+        Op::SetReply { from, to } => tables.set_reply(*from, *to),
+        Op::RemoveReply { from } => tables.remove_reply(from),
         Op::ForgetLocalities { service, reals } => {
-            tables.forget_localities(service, reals.as_deref())
+            tables.forget_localities(*service, reals.as_deref())
         }
-        Op::Judge { real } => tables.judge(real),
+        Op::Judge { real } => tables.judge(*real),
         Op::KeepStats { service, real } => {
-            let mut stats = tables.service_stats(service)?;
-            stats += tables.real_stats(real)?;
-            tables.set_service_stats(service, stats)
+            let mut stats = tables.service_stats(*service)?;
+            stats += tables.real_stats(*real)?;
+            tables.set_service_stats(*service, stats)
         }
     }
 }

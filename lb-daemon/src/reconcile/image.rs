@@ -260,6 +260,12 @@ impl Image {
         })
     }
 
+    /// Whether a real has this slot, a retired one too.
+    #[must_use]
+    pub fn is_real_slot(&self, slot: u32) -> bool {
+        self.reals.contains_key(&slot)
+    }
+
     /// The slot of a real, also of a deleted one.
     #[must_use]
     pub fn slot_of(&self, service: ServiceId, real: RealId) -> Option<u32> {

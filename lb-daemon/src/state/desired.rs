@@ -5,6 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 
 pub use super::merge::Notes;
 use super::{
+    entries::Entries,
     etag::{self, IfMatch},
     handle::{ChangeError, NewReal, ObjectKind, RealPatch, ServicePatch, ServiceRef, unknown_real},
     marks::MarkEntry,
@@ -25,7 +26,7 @@ use crate::{
 /// All services, in order: the file's, then the runtime's as they were made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Desired {
-    pub services: Vec<ServiceEntry>,
+    pub services: Entries,
     /// Services of the file that the runtime deleted: they stay away until
     /// the next reload, also where the runtime has made another of the same
     /// address since.
@@ -312,7 +313,7 @@ impl Desired {
         let gone = std::mem::take(&mut self.services);
         let of_file = gone.iter().filter(|entry| entry.owner == Owner::File);
         self.deleted.extend(of_file.map(|entry| entry.id));
-        gone.into_iter().map(|entry| entry.id).collect()
+        gone.iter().map(|entry| entry.id).collect()
     }
 
     /// Adds a real to a service, or to all of a group; what it leaves open

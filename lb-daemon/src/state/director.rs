@@ -3,7 +3,7 @@
 //! the other.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::Arc,
@@ -28,6 +28,7 @@ use super::{
     interfaces::Interfaces,
     path_mtu::PathMtus,
     rates::Rates,
+    reach::Reach,
     slow_start::SlowStarts,
     store::Store,
     transaction::Rollback,
@@ -72,8 +73,7 @@ pub struct Director {
     pub(super) metrics_problem: watch::Receiver<Option<String>>,
     /// What goes back unless it is confirmed.
     pub(super) rollback: Option<Rollback>,
-    /// Reals that the log has called unreachable.
-    pub(super) unreachable: HashSet<IpAddr>,
+    pub(super) reach: Reach,
     pub(super) events: AsyncFd<RingBuf<MapData>>,
     pub(super) sweeper: Sweeper,
     /// For those who list connections.
@@ -152,7 +152,10 @@ impl Director {
                     self.addresses.look_again();
                     self.settle_addresses().await;
                 }
-                Wake::Rates => self.sample_rates(),
+                Wake::Rates => {
+                    self.sample_rates();
+                    self.tell_of_others();
+                }
                 Wake::RollBack => self.roll_back().await,
                 Wake::Walk(Some(report)) => self.note_walk(&report).await,
                 Wake::Events(events) => self.note_events(&events),

@@ -22,8 +22,7 @@ impl Director {
         let addresses: HashSet<IpAddr> = self.reconciler.image().hop_addresses().collect();
         self.resolutions
             .retain(|address, _| addresses.contains(address));
-        self.unreachable
-            .retain(|address| addresses.contains(address));
+        self.reach.retain(|address| addresses.contains(address));
         self.path_mtus
             .retain(|address| addresses.contains(&address));
         self.hops.watch(addresses).await;
@@ -72,7 +71,7 @@ impl Director {
         self.resolutions.insert(address, resolution.clone());
         match resolution {
             Resolution::Resolved(hop) => {
-                if self.unreachable.remove(&address) {
+                if self.reach.regain(address) {
                     info!(real = %address, "real server can be reached");
                     let text = format!("real server {address} can be reached");
                     self.events_out.send(EventKind::NextHop, None, text);
@@ -83,12 +82,24 @@ impl Director {
             Resolution::Unresolved(Reason::NeighbourPending) if known => Ok(()),
             Resolution::Unresolved(reason) => {
                 // Asked again and again, it is warned of once.
-                if reason != Reason::NeighbourPending && self.unreachable.insert(address) {
+                if reason != Reason::NeighbourPending && self.reach.lose(address) {
                     warn!(real = %address, %reason, "real server cannot be reached");
                     let text = format!("real server {address} cannot be reached: {reason}");
                     self.events_out.send(EventKind::NextHop, None, text);
                 }
                 self.reconciler.set_next_hop(address, NextHop::default())
+            }
+        }
+    }
+
+    /// Tells of those that [`Self::note_hop`] has not named.
+    pub(super) fn tell_of_others(&mut self) {
+        let (lost, returned) = self.reach.take_others();
+        for (others, what) in [(lost, "cannot be reached"), (returned, "can be reached")] {
+            if others > 0 {
+                let text = format!("{others} other real servers {what} (lbctl status)");
+                warn!("{text}");
+                self.events_out.send(EventKind::NextHop, None, text);
             }
         }
     }

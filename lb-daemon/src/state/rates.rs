@@ -2,10 +2,7 @@
 //! (`ip_vs_est.c`): looked at every two seconds, each time a quarter of the way
 //! from what was thought before.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use lb_common::stats::RealStats;
 use tracing::warn;
@@ -25,12 +22,12 @@ const SCALE: u32 = 10;
 /// The estimates of all reals.
 #[derive(Debug)]
 pub(super) struct Rates {
-    /// By real slot.
-    estimates: HashMap<u32, Estimate>,
+    /// By real slot; none where it is free.
+    estimates: Vec<Option<Estimate>>,
     next: Instant,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Estimate {
     /// The counters when they were looked at last.
     last: RealStats,
@@ -41,7 +38,7 @@ struct Estimate {
 impl Default for Rates {
     fn default() -> Self {
         Self {
-            estimates: HashMap::new(),
+            estimates: Vec::new(),
             next: Instant::now(),
         }
     }
@@ -57,7 +54,7 @@ impl Rates {
     pub(super) fn of(&self, slots: impl IntoIterator<Item = u32>) -> RealStats {
         let mut sum = RealStats::default();
         for slot in slots {
-            if let Some(estimate) = self.estimates.get(&slot) {
+            if let Some(Some(estimate)) = self.estimates.get(slot as usize) {
                 sum += estimate.scaled;
             }
         }
@@ -66,24 +63,21 @@ impl Rates {
         })
     }
 
-    /// Takes a look: what counters a slot in use has.
-    fn sample(&mut self, counters: impl Iterator<Item = (u32, RealStats)>) {
-        let before = std::mem::take(&mut self.estimates);
-        self.estimates = counters
-            .map(|(slot, now)| {
-                (
-                    slot,
-                    before
-                        .get(&slot)
-                        .map_or_else(|| Estimate::new(now), |e| e.next(now)),
-                )
-            })
-            .collect();
+    /// Takes a look: at the counters of every slot, of which some are in use.
+    fn sample(&mut self, counters: &[RealStats], is_used: impl Fn(u32) -> bool) {
+        self.estimates.resize(counters.len(), None);
+        for ((slot, estimate), now) in (0..).zip(&mut self.estimates).zip(counters) {
+            let next = |before: &Estimate| before.next(*now);
+            *estimate =
+                is_used(slot).then(|| estimate.as_ref().map_or_else(|| Estimate::new(*now), next));
+        }
     }
 
     fn forget(&mut self, slots: &[u32]) {
         for slot in slots {
-            self.estimates.remove(slot);
+            if let Some(estimate) = self.estimates.get_mut(*slot as usize) {
+                *estimate = None;
+            }
         }
     }
 }
@@ -132,9 +126,8 @@ impl Director {
             .all_real_stats(image.real_slots_end());
         match counters {
             Ok(counters) => {
-                let slots = image.all_reals().map(|(slot, ..)| slot);
-                let counted = slots.filter_map(|slot| Some((slot, *counters.get(slot as usize)?)));
-                self.rates.sample(counted);
+                self.rates
+                    .sample(&counters, |slot| image.is_real_slot(slot));
             }
             Err(error) => warn!(%error, "the counters cannot be read"),
         }
@@ -155,9 +148,7 @@ impl Director {
             let service = image.service_slot(id);
             self.rates.forget(&slots);
             let tables = self.reconciler.tables_mut();
-            for slot in slots {
-                tables.clear_real_stats(slot).map_err(failed)?;
-            }
+            tables.clear_real_stats(&slots).map_err(failed)?;
             if let Some(slot) = service {
                 tables
                     .set_service_stats(slot, RealStats::default())
@@ -183,12 +174,19 @@ mod tests {
         }
     }
 
+    /// A look at slot 7, which is the only one in use.
+    fn sample(rates: &mut Rates, of_7: RealStats) {
+        let mut all = [RealStats::default(); 8];
+        all[7] = of_7;
+        rates.sample(&all, |slot| slot == 7);
+    }
+
     /// A steady flow is seen as it is after a while, a quarter at once; when it
     /// ends the rate goes down to 0.
     #[test]
     fn a_steady_flow_is_seen_as_it_is() {
         let mut rates = Rates::default();
-        let look = |rates: &mut Rates, n| rates.sample([(7, counters(n, 1000 * n))].into_iter());
+        let look = |rates: &mut Rates, n| sample(rates, counters(n, 1000 * n));
         look(&mut rates, 1_000_000);
         assert_eq!(rates.of([7]), RealStats::default());
         look(&mut rates, 1_000_200);
@@ -206,13 +204,15 @@ mod tests {
     #[test]
     fn another_real_in_the_slot_begins_at_nothing() {
         let mut rates = Rates::default();
-        rates.sample([(7, counters(500, 0))].into_iter());
-        rates.sample([(7, counters(900, 0))].into_iter());
-        rates.sample([(7, counters(3, 0))].into_iter());
+        for connections in [500, 900, 3] {
+            sample(&mut rates, counters(connections, 0));
+        }
         assert_eq!(rates.of([7]), RealStats::default());
-        rates.sample([(7, counters(11, 0))].into_iter());
+        sample(&mut rates, counters(11, 0));
         assert_eq!(rates.of([7]), counters(1, 0));
-        rates.sample(std::iter::empty());
+        rates.sample(&[counters(11, 0); 8], |_| false);
+        assert_eq!(rates.estimates, [None; 8]);
+        rates.sample(&[], |_| false);
         assert!(rates.estimates.is_empty());
     }
 }

@@ -25,6 +25,7 @@ use super::{
     interfaces::{Interfaces, write_ports},
     path_mtu::PathMtus,
     rates::Rates,
+    reach::Reach,
     reload::{NoRoomFor, rehearse},
     slow_start::SlowStarts,
     store::Store,
@@ -190,7 +191,7 @@ impl Director {
             metrics_listen: watch::Sender::new(listen),
             metrics_problem: watch::Sender::new(None).subscribe(),
             rollback: None,
-            unreachable: HashSet::new(),
+            reach: Reach::default(),
             events,
             sweeper,
             connection_tables,
@@ -255,6 +256,7 @@ fn set_up(
         events,
         walked,
         mut migration,
+        adopted,
         ..
     } = loaded;
     let director = programs.xdp(program::DIRECTOR)?;
@@ -281,7 +283,10 @@ fn set_up(
         .collect();
     let wanted = desired.services.iter().map(|entry| entry.id);
     let changed: Vec<_> = strangers.iter().copied().chain(wanted).collect();
-    rehearse(reconciler.image(), desired, &changed)?;
+    // In maps that are new there is no room for all services, or they are made all at once.
+    if adopted {
+        rehearse(reconciler.image(), desired, &changed)?;
+    }
     let timeouts = desired.timeouts.over(&config.timeouts);
     reconciler.set_policy(&config.options, &config.defence, &timeouts)?;
     write_ports(reconciler.tables_mut(), links, interfaces)?;

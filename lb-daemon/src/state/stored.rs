@@ -198,7 +198,7 @@ impl TryFrom<Stored> for Desired {
         if stored.version != VERSION {
             return Err(format!("version {} is not ours, {VERSION}", stored.version));
         }
-        let services: Result<Vec<_>, _> = stored
+        let services: Result<_, _> = stored
             .services
             .into_iter()
             .map(ServiceEntry::try_from)

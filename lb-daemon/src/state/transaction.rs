@@ -15,6 +15,7 @@ use super::{
     desired::{Desired, RealEntry, ServiceEntry},
     differences::{differences, mark_differences, other_differences},
     director::Director,
+    entries::Entries,
     handle::{By, ChangeError, ReloadReport},
     marks::MarkEntry,
     reload::{check_fixed, rehearse},
@@ -57,7 +58,7 @@ impl Desired {
     pub fn replaced(wanted: &Config, file: &Config, before: &Self) -> Self {
         let of_file: HashMap<_, _> = file.services.iter().map(|s| (s.id, s)).collect();
         let of_before: HashMap<_, _> = before.services.iter().map(|s| (s.id, s)).collect();
-        let mut services = Vec::with_capacity(wanted.services.len());
+        let mut services = Entries::with_capacity(wanted.services.len());
         for service in &wanted.services {
             let mut entry = match of_file.get(&service.id) {
                 None => ServiceEntry::new(service.clone(), Owner::Runtime),
@@ -433,7 +434,8 @@ mod tests {
         assert_eq!(services, wanted.services);
         assert_eq!(replaced.mark_rules(), wanted.marks);
         assert_eq!(replaced.timeouts.over(&file.timeouts), wanted.timeouts);
-        let [web, same, new] = &replaced.services[..] else {
+        let services: Vec<_> = replaced.services.iter().collect();
+        let [web, same, new] = services[..] else {
             panic!("{replaced:?}")
         };
         assert_eq!((web.owner, web.edited), (Owner::File, true));
@@ -453,6 +455,7 @@ mod tests {
 
         let back = Desired::replaced(&file, &file, &replaced);
         assert_eq!(differences(&drained, &back), []);
-        assert!(back.services[1..].iter().all(ServiceEntry::is_as_in_file));
+        let mut others = back.services.iter().skip(1);
+        assert!(others.all(ServiceEntry::is_as_in_file));
     }
 }

@@ -47,8 +47,13 @@ impl Director {
         found
             .map(|index| {
                 let entry = &self.desired.services[index];
-                self.view_service(entry, |slot| tables.real_stats(slot))
-                    .map_err(failed)
+                let view = self.view_service(entry, |slot| tables.real_stats(slot));
+                let mut view = view.map_err(failed)?;
+                view.etag = etag::of_service(&entry.service());
+                for (real, entry) in view.reals.iter_mut().zip(&entry.reals) {
+                    real.etag = etag::of_real(&entry.real);
+                }
+                Ok(view)
             })
             .collect()
     }
@@ -58,6 +63,7 @@ impl Director {
         self.desired.marks.iter().map(wire::Mark::from).collect()
     }
 
+    /// Without versions, which cost more than all the rest, and lists do not have.
     fn view_service(
         &self,
         entry: &ServiceEntry,
@@ -97,7 +103,7 @@ impl Director {
             reals: reals?,
             stats: stats.into(),
             rates: rates.into(),
-            etag: etag::of_service(&entry.service()),
+            etag: String::new(),
         })
     }
 
@@ -136,7 +142,7 @@ impl Director {
             persistent: settled(counts.persistent),
             stats: stats.into(),
             rates: self.rates.of(slot).into(),
-            etag: etag::of_real(real),
+            etag: String::new(),
         })
     }
 

@@ -180,7 +180,7 @@ impl Walker {
             until_ns: now_ns + period::ahead(self.period).as_nanos() as u64,
             ..Pace::default()
         };
-        update_batch(self.pace.as_fd(), 0, &[pace])?;
+        update_batch(self.pace.as_fd(), &[0], &[pace])?;
         let states = self.table_states()?;
         let timeouts_s = self.timeouts_s()?;
         let rules = |state: TableState| Rules {
