@@ -5,6 +5,7 @@
 
 pub mod accepted;
 pub mod alerts;
+pub mod commands;
 pub mod defence;
 pub mod file;
 pub mod health;

@@ -340,6 +340,12 @@ impl Handle {
         }
     }
 
+    /// Who asks by it.
+    #[must_use]
+    pub const fn asker(&self) -> By {
+        self.by
+    }
+
     async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, ChangeError> {
         let (reply, answer) = oneshot::channel();
         let exchange = async {

@@ -19,8 +19,9 @@ use crate::api::{MAX_CONFIRM_WITHIN_S, MAX_LIMIT};
 const JSON: &str = "application/json";
 
 /// Statuses of problem documents, with what is said about them.
-const PROBLEMS: [(u16, &str); 9] = [
+const PROBLEMS: [(u16, &str); 10] = [
     (400, "The body is not JSON, or If-Match no entity tag"),
+    (403, "Only root may have lbd run commands"),
     (404, "No such object"),
     (405, "The path does not know this method"),
     (408, "The body came too slowly"),
@@ -38,6 +39,7 @@ const NAMED: &[u16] = &[400, 404, 422, 500];
 /// Where it has a version as well.
 const VERSIONED: &[u16] = &[400, 404, 412, 422, 500];
 const BODY: &[u16] = &[400, 404, 408, 413, 422, 500];
+const REPLACES: &[u16] = &[400, 403, 408, 413, 422, 500];
 const BODY_VERSIONED: &[u16] = &[400, 404, 408, 409, 412, 413, 422, 500];
 const CREATES: &[u16] = &[400, 404, 408, 409, 413, 422, 500];
 
@@ -264,7 +266,7 @@ fn config() -> Vec<Of> {
     let most = u32::try_from(MAX_CONFIRM_WITHIN_S).unwrap_or(u32::MAX);
     let replace = start(
         "Put services, marks and timeouts in the place of those that run",
-        BODY,
+        REPLACES,
     )
     .parameter(query("confirm_within_s", number(1, most)))
     .request_body(Some(toml_body()))
