@@ -42,6 +42,7 @@ impl From<ChangeError> for Problem {
         let (status, object) = match error {
             ChangeError::Unknown(kind, _) => (StatusCode::NOT_FOUND, Some(kind)),
             ChangeError::Exists(kind, _) => (StatusCode::CONFLICT, Some(kind)),
+            ChangeError::Waiting => (StatusCode::CONFLICT, None),
             ChangeError::Changed(_) => (StatusCode::PRECONDITION_FAILED, None),
             ChangeError::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, None),
             ChangeError::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, None),

@@ -227,7 +227,12 @@ impl Director {
                     d.check_real_version(&at, address, port, &if_match)?;
                     Ok((d.edit_real(&at, address, port, patch)?, ()))
                 };
-                drop(reply.send(self.change(by, edit).await));
+                // It stays when a configuration goes back.
+                let outcome = match patch.is_state_alone() {
+                    true => self.change_anyway(by, edit).await,
+                    false => self.change(by, edit).await,
+                };
+                drop(reply.send(outcome));
             }
             Request::DeleteReal(at, address, port, now, reply) => {
                 let slots = self.find_real_slots(&at, address, port);
@@ -272,6 +277,16 @@ impl Director {
         by: By,
         change: impl FnOnce(&mut Desired) -> Result<(Vec<ServiceId>, T), ChangeError>,
     ) -> Result<T, ChangeError> {
+        self.check_nothing_waits()?;
+        self.change_anyway(by, change).await
+    }
+
+    /// As [`Self::change`], while an applied configuration waits, too.
+    async fn change_anyway<T>(
+        &mut self,
+        by: By,
+        change: impl FnOnce(&mut Desired) -> Result<(Vec<ServiceId>, T), ChangeError>,
+    ) -> Result<T, ChangeError> {
         let mut desired = self.desired.clone();
         let (changed, value) = change(&mut desired)?;
         let lines: Vec<_> = changed
@@ -291,6 +306,7 @@ impl Director {
         by: By,
         change: impl FnOnce(&mut Desired) -> Result<(), ChangeError>,
     ) -> Result<(), ChangeError> {
+        self.check_nothing_waits()?;
         let mut desired = self.desired.clone();
         change(&mut desired)?;
         let lines = mark_differences(&self.desired, &desired);

@@ -162,6 +162,18 @@ pub struct TunnelPatch {
     pub checksum: Option<bool>,
 }
 
+impl RealPatch {
+    /// Whether it changes nothing but what the operator has the real do.
+    #[must_use]
+    pub fn is_state_alone(&self) -> bool {
+        *self
+            == Self {
+                state: self.state,
+                ..Self::default()
+            }
+    }
+}
+
 impl TunnelPatch {
     /// The tunnel that `before` becomes. A new kind takes over what it has
     /// itself: a port or a checksum that it cannot have is gone unless asked
@@ -207,6 +219,9 @@ pub enum ChangeError {
     /// The object is no longer as who asks has seen it.
     #[error("{0}")]
     Changed(String),
+    /// What has been applied may go back, and the change with it.
+    #[error("an applied configuration waits to be confirmed; confirm or undo it first")]
+    Waiting,
     /// The change is right and could not be carried out: a full map, an I/O
     /// error.
     #[error("{0}")]

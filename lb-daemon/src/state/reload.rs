@@ -56,11 +56,7 @@ impl Director {
     async fn try_reload(&mut self) -> Result<ReloadReport, ChangeError> {
         let invalid = |error: &dyn std::fmt::Display| ChangeError::Invalid(error.to_string());
         let failed = |error: &dyn std::fmt::Display| ChangeError::Failed(error.to_string());
-        if self.rollback.is_some() {
-            return Err(ChangeError::Invalid(
-                "an applied configuration waits to be confirmed; confirm or undo it first".into(),
-            ));
-        }
+        self.check_nothing_waits()?;
         let config = file::load(&self.config_path).map_err(|error| invalid(&error))?;
         check_fixed(&self.config, &config)?;
         let (desired, notes) =

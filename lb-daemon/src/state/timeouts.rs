@@ -105,6 +105,7 @@ impl Director {
         patch: TimeoutEdits,
         by: By,
     ) -> Result<Timeouts, ChangeError> {
+        self.check_nothing_waits()?;
         let before = self.timeouts();
         let mut desired = self.desired.clone();
         desired.timeouts.note(&patch, &before);

@@ -177,11 +177,7 @@ impl Director {
         confirm_within: Option<Duration>,
         by: By,
     ) -> Result<ReloadReport, ChangeError> {
-        if self.rollback.is_some() {
-            return Err(ChangeError::Invalid(
-                "a configuration waits to be confirmed; confirm or undo it first".into(),
-            ));
-        }
+        self.check_nothing_waits()?;
         check_fixed(&self.config, &wanted)?;
         self.check_is_files(&wanted)?;
         let desired = Desired::replaced(&wanted, &self.config, &self.desired);
@@ -208,6 +204,14 @@ impl Director {
             changes,
             warnings: self.all_warnings(),
         })
+    }
+
+    /// What is changed while a configuration waits would go back with it.
+    pub(super) const fn check_nothing_waits(&self) -> Result<(), ChangeError> {
+        match self.rollback {
+            Some(_) => Err(ChangeError::Waiting),
+            None => Ok(()),
+        }
     }
 
     /// The applied configuration stays.

@@ -25,7 +25,10 @@ const PROBLEMS: [(u16, &str); 10] = [
     (404, "No such object"),
     (405, "The path does not know this method"),
     (408, "The body came too slowly"),
-    (409, "The object exists, or its name is taken"),
+    (
+        409,
+        "The object exists, or its name is taken; or an applied configuration waits to be confirmed",
+    ),
     (412, "The object's version is another than If-Match says"),
     (413, "The body is too long"),
     (422, "Understood, and cannot be"),
@@ -36,10 +39,12 @@ const PROBLEMS: [(u16, &str); 10] = [
 const ANY: &[u16] = &[400, 500];
 /// Where the path or the query names objects.
 const NAMED: &[u16] = &[400, 404, 422, 500];
+/// Where such an object goes.
+const NAMED_CHANGED: &[u16] = &[400, 404, 409, 422, 500];
 /// Where it has a version as well.
-const VERSIONED: &[u16] = &[400, 404, 412, 422, 500];
+const VERSIONED: &[u16] = &[400, 404, 409, 412, 422, 500];
 const BODY: &[u16] = &[400, 404, 408, 413, 422, 500];
-const REPLACES: &[u16] = &[400, 403, 408, 413, 422, 500];
+const REPLACES: &[u16] = &[400, 403, 408, 409, 413, 422, 500];
 const BODY_VERSIONED: &[u16] = &[400, 404, 408, 409, 412, 413, 422, 500];
 const CREATES: &[u16] = &[400, 404, 408, 409, 413, 422, 500];
 
@@ -99,7 +104,7 @@ pub(super) fn all() -> Vec<(&'static str, Vec<Of>)> {
             vec![post(
                 "Read the configuration file again",
                 named("ReloadReport"),
-                &[400, 422, 500],
+                &[400, 409, 422, 500],
             )],
         ),
     ]
@@ -109,7 +114,7 @@ fn services() -> Vec<Of> {
     let add = start("Add a service, with the reals listed in it", CREATES)
         .request_body(Some(json_body("NewService")))
         .response("201", with_etag(json("The service", named("Service"))));
-    let delete = start("Delete all services", &[400, 422, 500])
+    let delete = start("Delete all services", &[400, 409, 422, 500])
         .parameter(now())
         .response("204", Response::new("There are none"));
     vec![
@@ -200,7 +205,7 @@ fn marks() -> Vec<Of> {
         .request_body(Some(json_body("NewMark")))
         .response("201", json("The rule", named("Mark")));
     let ports = text(&patterns::ports(), "80,443");
-    let delete = start("Delete the rule that the query names", NAMED)
+    let delete = start("Delete the rule that the query names", NAMED_CHANGED)
         .parameter(required(query("mark", number(1, u32::MAX))))
         .parameter(required(query("protocol", values::protocol())))
         .parameter(required(query("destination", values::destination())))
@@ -240,7 +245,7 @@ fn connections() -> Vec<Of> {
 
 fn timeouts() -> Vec<Of> {
     let edit = |summary| {
-        start(summary, &[400, 408, 413, 422, 500])
+        start(summary, &[400, 408, 409, 413, 422, 500])
             .request_body(Some(json_body("TimeoutsEdit")))
             .response("200", json("All of them", named("Timeouts")))
             .build()
