@@ -5,13 +5,10 @@ use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use axum::{
     body::{Bytes, to_bytes},
-    extract::{
-        ConnectInfo, FromRequest, FromRequestParts, Path, Query, Request, connect_info::Connected,
-    },
+    extract::{ConnectInfo, FromRequest, FromRequestParts, Path, Query, Request},
     http::{StatusCode, header, request::Parts},
-    serve::IncomingStream,
 };
-use tokio::net::UnixListener;
+use tokio::net::UnixStream;
 
 use super::{fields::Fields, problem::Problem};
 use crate::{
@@ -38,11 +35,11 @@ const BODY_PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(By);
 
-impl Connected<IncomingStream<'_, UnixListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+impl Peer {
+    pub(super) fn of(stream: &UnixStream) -> Self {
         // The kernel knows it of every connected socket; who is not known may
         // do what everybody may who can open the socket.
-        let credentials = stream.io().peer_cred();
+        let credentials = stream.peer_cred();
         Self(credentials.map_or(
             By::Peer {
                 uid: u32::MAX,

@@ -1,7 +1,7 @@
 //! `/metrics` over TCP, where `metrics.listen` says: one address after another, as
 //! the configuration is reloaded.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -10,14 +10,28 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Mutex, watch},
+};
 use tracing::{info, warn};
 
-use super::problem::Problem;
+use super::{
+    accept::{self, HEAD_PATIENCE, Limits},
+    problem::Problem,
+};
 use crate::state::handle::Handle;
 
 /// When an address that cannot be had is tried again.
 const RETRY: Duration = Duration::from_secs(10);
+
+/// Anybody may be at the other end: who keeps all the places keeps them from others who ask
+/// for metrics, for so long, and from nobody else.
+const LIMITS: Limits = Limits {
+    connections: 64,
+    head: HEAD_PATIENCE,
+    life: Some(Duration::from_secs(60)),
+};
 
 /// Serves metrics on the address of the moment, until there is nobody to change it.
 /// What goes wrong is logged, and told by `problem`, which `status` shows.
@@ -36,8 +50,9 @@ pub async fn serve_metrics(
                 Ok(listener) => {
                     info!(%address, "metrics are served");
                     problem.send_replace(None);
-                    // It ends with an error alone, and accept's are not its.
-                    let _ = axum::serve(listener, router(handle.clone())).await;
+                    let router = router(handle.clone());
+                    let routes = |_: &TcpStream| router.clone();
+                    accept::serve(listener, LIMITS, routes, std::future::pending()).await;
                 }
                 Err(error) => {
                     let text = format!("metrics.listen {address}: {error}");
@@ -61,14 +76,15 @@ pub async fn serve_metrics(
     }
 }
 
+/// The state task has one of these requests at a time, and others in between.
 fn router(handle: Handle) -> Router {
     Router::new()
         .route("/metrics", get(show))
-        .with_state(handle)
+        .with_state(Arc::new(Mutex::new(handle)))
 }
 
-async fn show(State(handle): State<Handle>) -> Result<Response, Problem> {
-    let text = handle.metrics().await?;
+async fn show(State(handle): State<Arc<Mutex<Handle>>>) -> Result<Response, Problem> {
+    let text = handle.lock().await.metrics().await?;
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, content_type)], text).into_response())
 }

@@ -1,6 +1,7 @@
 //! The API socket: HTTP and JSON over a unix socket. [`bind`] makes the
 //! socket, [`serve`] answers on it, [`wire`] is what is said.
 
+mod accept;
 mod config;
 mod connections;
 mod events;

@@ -45,6 +45,7 @@ impl From<ChangeError> for Problem {
             ChangeError::Waiting => (StatusCode::CONFLICT, None),
             ChangeError::Changed(_) => (StatusCode::PRECONDITION_FAILED, None),
             ChangeError::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, None),
+            ChangeError::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, None),
             ChangeError::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, None),
         };
         Self {

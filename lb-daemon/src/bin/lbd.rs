@@ -169,7 +169,7 @@ async fn serve(config: Config, path: PathBuf) -> Result<()> {
     if outcome.is_ok() && !state.is_finished() {
         let _ = state.await;
     }
-    if let Ok(Err(error)) = api.await {
+    if let Err(error) = api.await {
         warn!(%error, "the API ended badly");
     }
     outcome

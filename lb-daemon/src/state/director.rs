@@ -256,7 +256,7 @@ impl Director {
             Request::SetTimeouts(edits, reply) => {
                 drop(reply.send(self.set_timeouts(edits, by).await));
             }
-            Request::Subscribe(reply) => drop(reply.send(Ok(self.events_out.subscribe()))),
+            Request::Subscribe(reply) => drop(reply.send(self.events_out.subscribe())),
             Request::Zero(at, reply) => drop(reply.send(self.zero(at.as_ref(), by))),
             Request::Metrics(reply) => drop(reply.send(self.metrics())),
             Request::SaveConfig(reply) => drop(reply.send(Ok(self.save_config()))),

@@ -5,12 +5,15 @@ use std::time::SystemTime;
 use tokio::sync::broadcast;
 use tracing::info;
 
-use super::handle::By;
+use super::handle::{By, ChangeError};
 use crate::api::wire::{Event, EventKind};
 
 /// Events that a listener may be behind; more, and he is told that he has missed
 /// some.
 const BACKLOG: usize = 1024;
+
+/// Listeners at a time: they leave most of the API's connections to requests.
+const LISTENERS: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Events(broadcast::Sender<Event>);
@@ -22,8 +25,13 @@ impl Default for Events {
 }
 
 impl Events {
-    pub(super) fn subscribe(&self) -> broadcast::Receiver<Event> {
-        self.0.subscribe()
+    /// Another listener, unless there are too many.
+    pub(super) fn subscribe(&self) -> Result<broadcast::Receiver<Event>, ChangeError> {
+        if self.0.receiver_count() >= LISTENERS {
+            let text = format!("{LISTENERS} listen to events already");
+            return Err(ChangeError::Busy(text));
+        }
+        Ok(self.0.subscribe())
     }
 
     /// Logs a line, and tells it.
@@ -41,5 +49,22 @@ impl Events {
             by: by.map(|by| by.to_string()),
             text,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One too many shows; one who leaves and whose place is lost, too.
+    #[test]
+    fn listeners_are_limited() {
+        let events = Events::default();
+        let mut listeners: Vec<_> = (0..LISTENERS)
+            .map(|_| events.subscribe().unwrap())
+            .collect();
+        assert!(matches!(events.subscribe(), Err(ChangeError::Busy(_))));
+        listeners.pop();
+        events.subscribe().unwrap();
     }
 }

@@ -222,6 +222,9 @@ pub enum ChangeError {
     /// What has been applied may go back, and the change with it.
     #[error("an applied configuration waits to be confirmed; confirm or undo it first")]
     Waiting,
+    /// Others do it, as many as may.
+    #[error("{0}")]
+    Busy(String),
     /// The change is right and could not be carried out: a full map, an I/O
     /// error.
     #[error("{0}")]

@@ -19,7 +19,7 @@ use crate::api::{MAX_CONFIRM_WITHIN_S, MAX_LIMIT};
 const JSON: &str = "application/json";
 
 /// Statuses of problem documents, with what is said about them.
-const PROBLEMS: [(u16, &str); 10] = [
+const PROBLEMS: [(u16, &str); 11] = [
     (400, "The body is not JSON, or If-Match no entity tag"),
     (403, "Only root may have lbd run commands"),
     (404, "No such object"),
@@ -33,6 +33,7 @@ const PROBLEMS: [(u16, &str); 10] = [
     (413, "The body is too long"),
     (422, "Understood, and cannot be"),
     (500, "Right, and could not be done"),
+    (503, "As many listen as may"),
 ];
 
 /// What can go wrong with what nobody names.
@@ -307,7 +308,7 @@ fn events() -> Of {
         .build();
     (
         Get,
-        start("What happens, as it happens", ANY)
+        start("What happens, as it happens", &[400, 500, 503])
             .response("200", stream)
             .build(),
     )
