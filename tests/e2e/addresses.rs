@@ -5,15 +5,19 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use lb_tests::capture::Capture;
+use lb_tests::conversation::Conversation;
 use lb_tests::daemon::{self, Binaries, Daemon};
 use lb_tests::service::Service;
-use lb_tests::topology::{Family, Host, Method, Spec, Topology};
+use lb_tests::topology::{Family, Host, Method, PORT, Spec, Topology};
 use lb_tests::{link, privilege, process, wait};
 
 use crate::site::{json, run};
 
 /// How long the daemon may take after a change of the network.
 const LIMIT: Duration = Duration::from_secs(5);
+
+/// Within which time there has been a whole walk of the connection table.
+const WALKS: Duration = Duration::from_secs(10);
 
 const V4: &str = "192.0.2.20";
 const V6: &str = "2001:db8:99::20";
@@ -143,4 +147,29 @@ fn addresses_come_and_go_with_their_services() {
     assert!(said.contains("3 virtual addresses removed"), "{said}");
     assert!(!has(director, "vips", V4) && !has(director, "vips", V6));
     assert!(has(director, "lo", &before));
+}
+
+/// Taken away with its service, the address leaves whoever is still served without an
+/// answer to ARP; kept for ever, it shows as well.
+#[test]
+fn an_address_stays_until_the_last_connection_ends() {
+    let Some(network) = network() else { return };
+    let (director, client) = (&network.director, &network.clients[0]);
+    let vip = network.vip().to_string();
+    director
+        .ip(&format!("address delete {vip}/32 dev lo\n"))
+        .unwrap();
+    let _servers = network.start_web_servers().unwrap();
+    let config = managed(&network, "lo", &[network.vip().into()]);
+    let daemon = Daemon::start(&network, &Binaries::locate().unwrap(), &config).unwrap();
+    assert!(has(director, "lo", &vip), "{}", daemon.log());
+    let mut held = Conversation::open(client, network.vip(), PORT).unwrap();
+    held.ask().unwrap();
+    run(&daemon, &format!("service delete tcp:{vip}:80"));
+    assert!(has(director, "lo", &vip));
+    held.ask().unwrap();
+    run(&daemon, "timeouts set --tcp-fin 1");
+    drop(held);
+    let is_gone = || !has(director, "lo", &vip);
+    wait::until("the address to go", 2 * WALKS, is_gone).unwrap();
 }

@@ -278,6 +278,12 @@ impl Image {
         retired.map(|(slot, _)| *slot)
     }
 
+    /// The same, each with its service, where that is known.
+    pub fn retired_of_services(&self) -> impl Iterator<Item = (u32, ServiceId)> + '_ {
+        let retired = self.reals.iter().filter(|(_, real)| real.retired.is_some());
+        retired.filter_map(|(slot, real)| Some((*slot, real.service?)))
+    }
+
     /// One more than the highest real slot in use.
     #[must_use]
     pub fn real_slots_end(&self) -> u32 {

@@ -80,12 +80,26 @@ impl Director {
     pub(super) async fn settle_addresses(&mut self) {
         let config = &self.config.director;
         let wanted = if config.manage_addresses {
-            virtual_addresses(&self.desired)
+            let lingering = self.lingering();
+            with_lingering(&self.desired, &lingering, &self.addresses.owned.all())
         } else {
             BTreeSet::new()
         };
         let links = self.interfaces.links.borrow().clone();
         self.addresses.settle(config, wanted, &links).await;
+    }
+
+    /// Deleted services that have connections: their clients need the address, as ARP is
+    /// answered for it, until the last one is over.
+    fn lingering(&self) -> BTreeSet<model::ServiceId> {
+        let tables = self.reconciler.tables();
+        let has_connections = |slot| {
+            let counts = tables.real_counts(slot).unwrap_or_default();
+            counts.active > 0 || counts.inactive > 0
+        };
+        let retired = self.reconciler.image().retired_of_services();
+        let busy = retired.filter(|(slot, _)| has_connections(*slot));
+        busy.map(|(_, service)| service).collect()
     }
 }
 
@@ -340,9 +354,28 @@ impl Problems {
     }
 }
 
-/// The services' own addresses, and those that marks stand for alone.
-fn virtual_addresses(desired: &Desired) -> BTreeSet<IpAddr> {
-    let services = || desired.services.iter().map(|entry| entry.id);
+/// The addresses that are to be there: the services', and those of lbd's that deleted ones
+/// still need.
+fn with_lingering(
+    desired: &Desired,
+    lingering: &BTreeSet<model::ServiceId>,
+    owned: &BTreeSet<IpAddr>,
+) -> BTreeSet<IpAddr> {
+    let mut wanted = virtual_addresses(desired, &BTreeSet::new());
+    if !lingering.is_empty() {
+        let needed = virtual_addresses(desired, lingering);
+        wanted.extend(needed.intersection(owned));
+    }
+    wanted
+}
+
+/// The services' own addresses, those of `others`, and those that marks of both stand for
+/// alone.
+fn virtual_addresses(desired: &Desired, others: &BTreeSet<model::ServiceId>) -> BTreeSet<IpAddr> {
+    let services = || {
+        let own = desired.services.iter().map(|entry| entry.id);
+        own.chain(others.iter().copied())
+    };
     let own = services().filter_map(model::ServiceId::address);
     let marks: BTreeSet<_> = services()
         .filter_map(|id| match id {

@@ -454,6 +454,8 @@ impl Director {
         if self.reconciler.image().hop_changes() != hops {
             self.watch_hops().await;
         }
+        // Deleted services' last connections may have ended.
+        self.settle_addresses().await;
     }
 }
 

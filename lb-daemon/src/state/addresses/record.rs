@@ -49,6 +49,11 @@ impl Owned {
         self.0.keys().cloned()
     }
 
+    /// On all interfaces.
+    pub(super) fn all(&self) -> BTreeSet<IpAddr> {
+        self.0.values().flatten().copied().collect()
+    }
+
     pub(super) fn on(&self, interface: &str) -> BTreeSet<IpAddr> {
         self.0.get(interface).cloned().unwrap_or_default()
     }

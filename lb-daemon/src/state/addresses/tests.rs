@@ -61,7 +61,28 @@ fn marks_stand_for_single_addresses() {
     ];
     let (desired, _) = Desired::merge(&services, &marks, &Desired::default(), true);
     let expected = set(&["192.0.2.10", "2001:db8::10", "192.0.2.20", "2001:db8::30"]);
-    assert_eq!(virtual_addresses(&desired), expected);
+    assert_eq!(virtual_addresses(&desired, &BTreeSet::new()), expected);
+}
+
+/// An address that is added for a deleted service, or not kept for one that has
+/// connections, shows.
+#[test]
+fn what_deleted_services_need_stays_if_it_is_lbds() {
+    let services = [Service::new(
+        "tcp:192.0.2.10:80".parse().unwrap(),
+        Scheduler::Rr,
+    )];
+    let (desired, _) = Desired::merge(&services, &[], &Desired::default(), true);
+    let ids = ["tcp:192.0.2.20:80", "tcp:192.0.2.30:80"].map(|id| id.parse().unwrap());
+    let owned = set(&["192.0.2.20", "192.0.2.40"]);
+    assert_eq!(
+        with_lingering(&desired, &BTreeSet::from(ids), &owned),
+        set(&["192.0.2.10", "192.0.2.20"])
+    );
+    assert_eq!(
+        with_lingering(&desired, &BTreeSet::new(), &owned),
+        set(&["192.0.2.10"])
+    );
 }
 
 #[test]
