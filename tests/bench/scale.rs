@@ -10,12 +10,16 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::process::Stdio;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use lb_tests::daemon::{Binaries, Daemon};
 use lb_tests::process;
 use lb_tests::topology::{Spec, Topology, Wiring};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike as _;
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Pid;
 
 use crate::report::Figures;
 
@@ -38,6 +42,8 @@ struct Line {
     what: &'static str,
     unit: &'static str,
     figures: Figures,
+    /// CPU time of lbd and lbctl, ms, whatever else the machine does; none of memory.
+    cpu: Option<Figures>,
     /// The median is below it.
     target: f64,
 }
@@ -55,13 +61,13 @@ pub(crate) fn run() -> Result<()> {
     network.director.ip(&address)?;
     let configuration = configuration(&network)?;
     println!(
-        "scale: {SERVICES} services with {REALS} reals each, {} reals that do not answer; medians\n\
-         (least and greatest), each of a whole process\n",
+        "scale: {SERVICES} services with {REALS} reals each, {} reals that do not answer; each time\n\
+         that of a whole process; CPU is lbd's and lbctl's, the median\n",
         SERVICES * REALS
     );
     let lines = measure(&network, &binaries, &configuration)?;
-    println!("| | wanted | median | least | greatest |");
-    println!("| --- | --- | --- | --- | --- |");
+    println!("| | wanted | median | least | greatest | CPU, ms |");
+    println!("| --- | --- | --- | --- | --- | --- |");
     let mut misses = String::new();
     for line in &lines {
         line.print();
@@ -83,7 +89,7 @@ fn measure(network: &Topology, binaries: &Binaries, configuration: &str) -> Resu
     for start in 0..STARTS {
         let began = Instant::now();
         let mut daemon = Daemon::start(network, binaries, configuration)?;
-        starts.push(ms_since(began));
+        starts.push((ms_since(began), cpu_ms(&daemon)?));
         fresh.push(anonymous_mb(&daemon)?);
         if start == 0 {
             edits = (0..EDITS)
@@ -100,68 +106,75 @@ fn measure(network: &Topology, binaries: &Binaries, configuration: &str) -> Resu
         daemon.stop()?;
         let began = Instant::now();
         daemon.restart()?;
-        restarts.push(ms_since(began));
+        restarts.push((ms_since(began), cpu_ms(&daemon)?));
         daemon.stop()?;
         unload(network, &daemon, binaries)?;
     }
-    let line = |what, unit, figures, target| Line {
-        what,
-        unit,
-        figures: Figures::of(figures),
-        target,
-    };
     Ok(vec![
-        line("start", "ms", starts, 3000.0),
-        line("start that adopts", "ms", restarts, 3000.0),
-        line("reload of a changed line", "ms", reloads, 600.0),
-        line("`lbctl real edit`", "ms", edits, 20.0),
-        line("`lbctl list -n`", "ms", lists, 1000.0),
-        line("memory after the start", "MB", fresh, 200.0),
-        line("memory after all of it", "MB", used, 200.0),
+        Line::of_time("start", starts, 3000.0),
+        Line::of_time("start that adopts", restarts, 3000.0),
+        Line::of_time("reload of a changed line", reloads, 600.0),
+        Line::of_time("`lbctl real edit`", edits, 20.0),
+        Line::of_time("`lbctl list -n`", lists, 1000.0),
+        Line::of_memory("memory after the start", fresh),
+        Line::of_memory("memory after all of it", used),
     ])
 }
 
+/// What something took, ms: by the clock, and of CPU time.
+type Took = (f64, f64);
+
 /// A new weight for a real, each time of another service.
-fn time_edit(daemon: &Daemon<'_>, edit: u32) -> Result<f64> {
+fn time_edit(daemon: &Daemon<'_>, edit: u32) -> Result<Took> {
     let of = edit * (SERVICES / EDITS);
     let service = format!("tcp:{}:80", nth(VIPS, of));
     let real = nth(RIPS, of * REALS).to_string();
     let weight = (edit + 20).to_string();
-    time_lbctl(daemon, &["real", "edit", &service, &real, "-w", &weight])
+    let edit = ["real", "edit", &service, &real, "-w", &weight];
+    Ok(time_lbctl(daemon, &edit)?.0)
 }
 
 /// One line of the file is another one.
-fn time_reload(daemon: &Daemon<'_>, configuration: &str, reload: u32) -> Result<f64> {
-    let changed = configuration.replacen("weight = 3\n", &format!("weight = {}\n", 30 + reload), 1);
-    daemon.write_config(&changed)?;
-    time_lbctl(daemon, &["reload"])
+fn time_reload(daemon: &Daemon<'_>, configuration: &str, reload: u32) -> Result<Took> {
+    let weight = format!("weight = {}\n", 30 + reload);
+    daemon.write_config(&configuration.replacen("weight = 3\n", &weight, 1))?;
+    Ok(time_lbctl(daemon, &["reload"])?.0)
 }
 
 /// The list is what it has to be.
-fn time_list(daemon: &Daemon<'_>) -> Result<f64> {
-    let began = Instant::now();
-    let list = daemon.lbctl(&["list", "-n"])?;
-    let took = ms_since(began);
-    let rows = 3 + SERVICES * (REALS + 1);
-    ensure!(
-        list.lines().count() as u32 == rows,
-        "{} lines listed, not {rows}",
-        list.lines().count()
-    );
+fn time_list(daemon: &Daemon<'_>) -> Result<Took> {
+    let (took, list) = time_lbctl(daemon, &["list", "-n"])?;
+    let rows = list.lines().count() as u32;
+    let all = 3 + SERVICES * (REALS + 1);
+    ensure!(rows == all, "{rows} lines listed, not {all}");
     Ok(took)
 }
 
-fn time_lbctl(daemon: &Daemon<'_>, arguments: &[&str]) -> Result<f64> {
-    let began = Instant::now();
-    let output = daemon
-        .lbctl_command()
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()?;
+fn time_lbctl(daemon: &Daemon<'_>, arguments: &[&str]) -> Result<(Took, String)> {
+    let (cpu, began) = (cpu_ms(daemon)? + children_ms()?, Instant::now());
+    let mut command = daemon.lbctl_command();
+    let output = command.args(arguments).stdin(Stdio::null()).output()?;
     let took = ms_since(began);
+    let cpu = cpu_ms(daemon)? + children_ms()? - cpu;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "lbctl {arguments:?}: {said}");
-    Ok(took)
+    Ok((
+        (took, cpu),
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+    ))
+}
+
+/// CPU time of lbd since its start, ms.
+fn cpu_ms(daemon: &Daemon<'_>) -> Result<f64> {
+    let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(i32::try_from(daemon.pid())?))?;
+    Ok(Duration::from(clock_gettime(clock)?).as_secs_f64() * 1e3)
+}
+
+/// CPU time of all that has been run to its end, ms.
+fn children_ms() -> Result<f64> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let us = (usage.user_time() + usage.system_time()).num_microseconds();
+    Ok(us as f64 / 1e3)
 }
 
 fn unload(network: &Topology, daemon: &Daemon<'_>, binaries: &Binaries) -> Result<()> {
@@ -230,6 +243,27 @@ fn nth(first: Ipv4Addr, n: u32) -> Ipv4Addr {
 }
 
 impl Line {
+    fn of_time(what: &'static str, took: Vec<Took>, target: f64) -> Self {
+        let (wall, cpu) = took.into_iter().unzip();
+        Self {
+            what,
+            unit: "ms",
+            figures: Figures::of(wall),
+            cpu: Some(Figures::of(cpu)),
+            target,
+        }
+    }
+
+    fn of_memory(what: &'static str, megabytes: Vec<f64>) -> Self {
+        Self {
+            what,
+            unit: "MB",
+            figures: Figures::of(megabytes),
+            cpu: None,
+            target: 200.0,
+        }
+    }
+
     fn print(&self) {
         let Self {
             what, unit, target, ..
@@ -239,7 +273,12 @@ impl Line {
             median,
             greatest,
         } = self.figures;
-        println!("| {what} | {target:.0} {unit} | {median:.0} | {least:.0} | {greatest:.0} |");
+        let cpu = self
+            .cpu
+            .map_or_else(String::new, |cpu| format!("{:.0}", cpu.median));
+        println!(
+            "| {what} | {target:.0} {unit} | {median:.0} | {least:.0} | {greatest:.0} | {cpu} |"
+        );
     }
 
     /// Adds what is wrong with it.

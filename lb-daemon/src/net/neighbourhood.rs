@@ -55,13 +55,55 @@ pub(super) struct Neighbourhood {
 
 #[derive(Debug, Default)]
 struct Needed {
-    users: HashSet<IpAddr>,
+    users: Users,
     /// Last known.
     mac: Option<[u8; 6]>,
     failed: bool,
     /// Probes since the kernel last had an address.
     tries: u32,
     probed: Option<Instant>,
+}
+
+/// The addresses whose next hop needs a neighbour: itself alone, where it is a real on the
+/// director's own network, or thousands behind a gateway.
+#[derive(Debug, Default)]
+enum Users {
+    #[default]
+    None,
+    One(IpAddr),
+    Many(HashSet<IpAddr>),
+}
+
+impl Users {
+    fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    fn insert(&mut self, user: IpAddr) {
+        match self {
+            Self::None => *self = Self::One(user),
+            Self::One(one) if *one == user => {}
+            Self::One(one) => *self = Self::Many(HashSet::from([*one, user])),
+            Self::Many(many) => drop(many.insert(user)),
+        }
+    }
+
+    fn remove(&mut self, user: IpAddr) {
+        match self {
+            Self::One(one) if *one == user => *self = Self::None,
+            Self::None | Self::One(_) => {}
+            Self::Many(many) => drop(many.remove(&user)),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = IpAddr> {
+        let (one, many) = match self {
+            Self::None => (None, None),
+            Self::One(one) => (Some(*one), None),
+            Self::Many(many) => (None, Some(many)),
+        };
+        one.into_iter().chain(many.into_iter().flatten().copied())
+    }
 }
 
 impl Neighbourhood {
@@ -87,7 +129,7 @@ impl Neighbourhood {
         let Some(needed) = self.needed.get_mut(&key) else {
             return;
         };
-        needed.users.remove(&user);
+        needed.users.remove(user);
         if needed.users.is_empty() {
             self.needed.remove(&key);
             self.probes.remove(key);
@@ -107,8 +149,8 @@ impl Neighbourhood {
 
     /// The addresses whose next hop needs the neighbour.
     pub(super) fn users(&self, key: NeighbourKey) -> impl Iterator<Item = IpAddr> {
-        let users = self.needed.get(&key).map(|needed| needed.users.iter());
-        users.into_iter().flatten().copied()
+        let needed = self.needed.get(&key).into_iter();
+        needed.flat_map(|needed| needed.users.iter())
     }
 
     /// Takes in an entry as the kernel has it now. True if [`Self::mac`] may
@@ -391,6 +433,30 @@ mod tests {
         assert_eq!(hood.deadline(), Some(now + S));
         assert_eq!(hood.take_probes(now), []);
         assert_eq!(hood.take_probes(now + S), [key()]);
+    }
+
+    /// A user that is lost, or stays, on the way from one to many shows.
+    #[test]
+    fn a_neighbour_has_no_users_or_one_or_many() {
+        let mut users = Users::default();
+        assert!(users.is_empty());
+        let address = |n: u8| IpAddr::from([10, 0, 0, n]);
+        for n in [1, 1, 2, 3] {
+            users.insert(address(n));
+        }
+        let mut all: Vec<_> = users.iter().collect();
+        all.sort_unstable();
+        assert_eq!(all, [1, 2, 3].map(address));
+        for n in [3, 1, 9] {
+            users.remove(address(n));
+        }
+        assert_eq!(users.iter().collect::<Vec<_>>(), [address(2)]);
+        users.remove(address(2));
+        assert!(users.is_empty());
+        users = Users::One(address(1));
+        users.remove(address(2));
+        users.remove(address(1));
+        assert!(users.is_empty());
     }
 
     #[test]

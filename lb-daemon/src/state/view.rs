@@ -15,6 +15,9 @@ use crate::{
     net::hops::{Reason, Resolution},
 };
 
+/// Reals without a next hop that the status names.
+const UNRESOLVED: usize = 1000;
+
 impl Director {
     /// Every service with its counts and counters, in order, as a JSON array of what
     /// `show` makes of each: thousands of them are not to be in memory in another
@@ -180,12 +183,20 @@ impl Director {
         let localities = tables.locality_count().map_err(failed)?;
         let [v4, v6] = tables.table_states().map_err(failed)?;
         let mut unresolved = Vec::new();
+        let mut others = 0_u32;
         for service in &self.desired.services {
             for real in &service.reals {
-                if let Some(reason) = self.unreachable(real) {
-                    unresolved.push(format!("{} {}: {reason}", service.id, real.real.id));
+                match self.unreachable(real) {
+                    Some(_) if unresolved.len() >= UNRESOLVED => others += 1,
+                    Some(reason) => {
+                        unresolved.push(format!("{} {}: {reason}", service.id, real.real.id));
+                    }
+                    None => {}
                 }
             }
+        }
+        if others > 0 {
+            unresolved.push(format!("and {others} others"));
         }
         Ok(wire::Status {
             version: env!("CARGO_PKG_VERSION").into(),
