@@ -124,7 +124,7 @@ impl Reconciler {
     /// keys come last, and before them the same maps are written for all services at once.
     fn write_new(&mut self, mut ops: Vec<Op>) -> Result<(), ReconcileError> {
         ops.sort_by_key(stage);
-        self.carry_out(ops)
+        self.carry_out(&ops)
     }
 
     /// Plans a service. The image is spoilt by an error.
@@ -158,7 +158,7 @@ impl Reconciler {
             None => None,
         };
         let ops = self.plan(service, turn)?;
-        self.carry_out(ops)
+        self.carry_out(&ops)
     }
 
     /// Takes a service away; established connections finish.
@@ -167,7 +167,7 @@ impl Reconciler {
         // Before its slot may become another service's.
         self.follow_services(Some(id))?;
         let ops = plan::remove_service(&mut self.image, id, Instant::now());
-        self.carry_out(ops)?;
+        self.carry_out(&ops)?;
         self.follow_services(None)
     }
 
@@ -190,7 +190,7 @@ impl Reconciler {
         self.tables.set_access(&deny, &allow)?;
         self.has_allow = !allow.is_empty();
         let ops = plan::expire_quiescent(&mut self.image, options.expire_quiescent);
-        self.carry_out(ops)?;
+        self.carry_out(&ops)?;
         self.write_settings()
     }
 
@@ -248,7 +248,7 @@ impl Reconciler {
     pub fn set_next_hop(&mut self, address: IpAddr, hop: NextHop) -> Result<(), ReconcileError> {
         self.refresh()?;
         let op = plan::next_hop(&mut self.image, address, hop);
-        self.carry_out(op.into_iter().collect())
+        self.carry_out(op.as_slice())
     }
 
     /// Writes a next hop, whatever the programs made of its MTU since.
@@ -259,7 +259,7 @@ impl Reconciler {
     ) -> Result<(), ReconcileError> {
         self.refresh()?;
         let op = plan::next_hop_again(&mut self.image, address, hop);
-        self.carry_out(op.into_iter().collect())
+        self.carry_out(op.as_slice())
     }
 
     /// Frees deleted reals that a walk begun at `began` has not met.
@@ -270,7 +270,7 @@ impl Reconciler {
     ) -> Result<(), ReconcileError> {
         self.refresh()?;
         let ops = retire::free_retired(&mut self.image, began, is_referenced);
-        self.carry_out(ops)
+        self.carry_out(&ops)
     }
 
     /// The slot of a real that is there.
@@ -291,8 +291,8 @@ impl Reconciler {
         Ok(())
     }
 
-    fn carry_out(&mut self, ops: Vec<Op>) -> Result<(), ReconcileError> {
-        let done = write_all(&mut self.tables, &ops);
+    fn carry_out(&mut self, ops: &[Op]) -> Result<(), ReconcileError> {
+        let done = write_all(&mut self.tables, ops);
         self.stale |= done.is_err();
         Ok(done?)
     }
