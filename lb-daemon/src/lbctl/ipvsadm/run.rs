@@ -67,7 +67,7 @@ impl End {
 pub(in crate::lbctl) async fn run(client: &Client, arguments: &[String]) -> ExitCode {
     let end = match parse(arguments) {
         Ok(Command::Restore) => restore(client).await,
-        parsed => end_of(client, parsed).await,
+        parsed => end_of(client, parsed, Existing::IsAnError).await,
     };
     ExitCode::from(end.status)
 }
@@ -87,8 +87,10 @@ async fn restore(client: &Client) -> End {
             continue;
         }
         end = match parse(&arguments) {
-            Ok(Command::Restore) => end_of(client, Err(Usage::try_help())).await,
-            parsed => end_of(client, parsed).await,
+            Ok(Command::Restore) => {
+                end_of(client, Err(Usage::try_help()), Existing::IsAnError).await
+            }
+            parsed => end_of(client, parsed, Existing::IsEdited).await,
         };
         if !end.goes_on {
             break;
@@ -97,7 +99,15 @@ async fn restore(client: &Client) -> End {
     end
 }
 
-async fn end_of(client: &Client, parsed: Result<Command, Usage>) -> End {
+/// What becomes of a command that adds what is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Existing {
+    IsAnError,
+    /// It becomes what is asked for: restoring onto the table that was saved succeeds.
+    IsEdited,
+}
+
+async fn end_of(client: &Client, parsed: Result<Command, Usage>, existing: Existing) -> End {
     let command = match parsed {
         Ok(command) => command,
         Err(usage) => {
@@ -114,12 +124,27 @@ async fn end_of(client: &Client, parsed: Result<Command, Usage>) -> End {
             let Some(refused) = error.downcast_ref::<Refused>() else {
                 return unable(&error);
             };
+            if existing == Existing::IsEdited
+                && refused.status == StatusCode::CONFLICT
+                && let Some(edit) = edit_of(&command)
+            {
+                return Box::pin(end_of(client, Ok(edit), Existing::IsAnError)).await;
+            }
             eprintln!("{}", complaint(&command, refused));
             match command {
                 Command::List(_) | Command::Save { .. } => End::exits(NO_LIST),
                 _ => End::returns(REFUSED),
             }
         }
+    }
+}
+
+/// The edit that makes what is there be what a command would have added.
+fn edit_of(command: &Command) -> Option<Command> {
+    match command {
+        Command::AddService(service) => Some(Command::EditService(service.clone())),
+        Command::AddReal(of, real) => Some(Command::EditReal(*of, *real)),
+        _ => None,
     }
 }
 
@@ -374,7 +399,7 @@ mod tests {
             ("-A", 2),
             ("--bogus", 255),
         ] {
-            let end = end_of(&client, parse(&words(line))).await;
+            let end = end_of(&client, parse(&words(line)), Existing::IsAnError).await;
             assert_eq!(end.status, status, "{line}");
         }
     }
