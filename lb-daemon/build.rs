@@ -117,7 +117,13 @@ fn build(workspace: &Path, rustc: &OsString, out: &Path) -> Result<()> {
         .env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\x1f"));
     let status = cargo.status().context("run cargo for the BPF target")?;
     ensure!(status.success(), "building the BPF programs failed");
-    for object in ["lbd-xdp", "lbd-decap", "lbd-bench", "lbd-traffic"] {
+    for object in [
+        "lbd-xdp",
+        "lbd-decap",
+        "lbd-probe-path",
+        "lbd-bench",
+        "lbd-traffic",
+    ] {
         let built = target_dir.join(TARGET).join("bpf").join(object);
         std::fs::copy(&built, out.join(format!("{object}.o")))
             .with_context(|| format!("copy {}", built.display()))?;

@@ -26,6 +26,7 @@ pub mod limits;
 pub mod parse;
 pub mod persistence;
 pub mod prefix;
+pub mod probe_path;
 pub mod rate_limit;
 pub mod real;
 pub mod scheduler;

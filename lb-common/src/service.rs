@@ -8,6 +8,7 @@
 use crate::{
     addr::{Addr, Be16},
     rate_limit::Limit,
+    scheduler::NO_REAL,
 };
 
 /// Key of `SERVICES`, 20 bytes.
@@ -84,7 +85,7 @@ pub mod role {
 /// Value of `PLANS`, an array indexed by plan slot: how a scheduler is to
 /// pick. Its list lies in `PLAN_WORDS`, an array of `[u32; SHELF]`, at `first`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// [`crate::scheduler::Scheduler`].
     pub scheduler: u32,
@@ -104,14 +105,37 @@ pub struct Plan {
     /// Real slots behind it, all that the plan was made for in the order of
     /// configuration: for a daemon that adopts it.
     pub listed: u32,
+    /// Slot of the real that takes what the scheduler gives nobody: the sorry
+    /// server; [`NO_REAL`]: nobody does.
+    pub backup: u32,
+    pub pad: u32,
     /// The turn that the plan began at.
     pub start: u64,
     /// The next turn: the one field that the program writes, by atomic add.
     pub turn: u64,
 }
 
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            scheduler: 0,
+            flags: 0,
+            first: 0,
+            length: 0,
+            cycle: 0,
+            table_first: 0,
+            table_length: 0,
+            listed: 0,
+            backup: NO_REAL,
+            pad: 0,
+            start: 0,
+            turn: 0,
+        }
+    }
+}
+
 const _: () = assert!(size_of::<ServiceKey>() == 20);
 const _: () = assert!(size_of::<AddressKey>() == 20);
-const _: () = assert!(size_of::<Plan>() == 48);
+const _: () = assert!(size_of::<Plan>() == 56);
 const _: () = assert!(size_of::<Policy>() == 32);
 const _: () = assert!(size_of::<ReplyEnd>() == 20);

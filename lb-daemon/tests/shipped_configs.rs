@@ -13,7 +13,7 @@ use lb_daemon::config::{
     health::{Check, Probe, ProbeType},
     model::{ForwardingMethod, Health},
 };
-use schema::{Key, Section};
+use schema::Section;
 
 /// The daemon's own list of keys.
 #[path = "../src/config/file/schema.rs"]
@@ -133,44 +133,10 @@ fn the_values_shown_of_checks_are_right() {
 }
 
 #[test]
-fn what_is_not_acted_on_is_marked() {
-    let text = read("lbd.toml");
-    let marked = |section: &str, key: &str| {
-        let position =
-            lines(&text).position(|line| line.section == section && line.key == Some(key));
-        let position = position.unwrap_or_else(|| panic!("{section}.{key} is not there"));
-        let before: Vec<_> = text.lines().take(position + 1).collect();
-        // The comment above, over keys that share it.
-        let comment = before
-            .iter()
-            .rev()
-            .take_while(|line| !line.is_empty() && !line.starts_with('['));
-        let comment: Vec<_> = comment.copied().collect();
-        let comment: String = comment.into_iter().rev().collect::<Vec<_>>().join(" ");
-        comment
-            .replace("# ", "")
-            .to_lowercase()
-            .contains("not acted on yet")
-    };
-    for section in sections() {
-        let accepted = section.keys.iter().filter(|(_, key)| *key == Key::Accepted);
-        for (name, _) in accepted.filter(|_| !section.path.contains("health")) {
-            let is_inline = ["service.sorry_server", "service.quorum"].contains(&section.path);
-            let is_table = *name == "health";
-            assert!(
-                is_inline || is_table || marked(section.path, name),
-                "{}.{name}",
-                section.path
-            );
-        }
-    }
-}
-
-#[test]
 fn every_key_is_explained_and_none_is_made_up() {
     let mut expected = BTreeSet::new();
     for section in sections() {
-        let names = section.keys.iter().map(|(name, _)| name);
+        let names = section.keys.iter();
         expected.extend(names.map(|name| join(section.path, name)));
     }
     // Once is enough: a real's checks are a service's.

@@ -9,6 +9,7 @@
 //! cargo xtask bench flood [--unshielded]
 //! cargo xtask bench compare [--json FILE]
 //! cargo xtask bench scale
+//! cargo xtask bench checks
 //! ```
 //!
 //! ```text
@@ -17,13 +18,14 @@
 //! packets    what comes in, made by frames; expected, what has to come out
 //! fixture    a director in a network, and wrapper, by which packets are sent
 //! measure    one figure; report and plot, all of them
-//! schedulers, large, walk, flood, compare, scale   groups of their own
+//! schedulers, large, walk, flood, compare, scale, checks   groups of their own
 //! ```
 //!
 //! docs/performance.md says what the cases are. `reference` is the least that an
 //! established packet costs, and the unit of the ratios.
 
 mod cases;
+mod checks;
 mod compare;
 mod expected;
 mod fixture;
@@ -70,6 +72,9 @@ fn main() -> Result<()> {
     }
     if options.wants("scale") && lb_tests::privilege::network() {
         scale::run()?;
+    }
+    if options.wants("checks") && lb_tests::privilege::network() {
+        checks::run()?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::{cases::Case, schedulers, wrapper::Flows};
 
 /// What is no case: groups of cases, and things of their own.
-const GROUPS: [&str; 8] = [
+const GROUPS: [&str; 9] = [
     "targets",
     "all",
     "large",
@@ -16,6 +16,7 @@ const GROUPS: [&str; 8] = [
     "flood",
     "compare",
     "scale",
+    "checks",
 ];
 
 pub(crate) struct Options {
@@ -115,7 +116,8 @@ impl Options {
 
     /// Anything of the data plane, in tables of the usual size.
     pub(crate) fn wants_packets(&self) -> bool {
-        let is_of_packets = |name: &String| !["flood", "compare", "scale"].contains(&name.as_str());
+        let is_of_packets =
+            |name: &String| !["flood", "compare", "scale", "checks"].contains(&name.as_str());
         self.names.iter().any(is_of_packets)
     }
 

@@ -187,7 +187,7 @@ fn unload(network: &Topology, daemon: &Daemon<'_>, binaries: &Binaries) -> Resul
 }
 
 /// What lbd has of its own: what the kernel's maps take is elsewhere.
-fn anonymous_mb(daemon: &Daemon<'_>) -> Result<f64> {
+pub(crate) fn anonymous_mb(daemon: &Daemon<'_>) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid()))?;
     let line = status
         .lines()

@@ -52,7 +52,11 @@ fn the_api_is_as_its_document_says() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}");
     // There was something to ask, and lbd is still there.
-    assert!(text.contains("31 passed"), "{text}");
+    let tested = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Tested: "));
+    let operations: usize = tested.unwrap().parse().unwrap();
+    assert!(operations > 30, "{text}");
     daemon.lbctl(&["status"]).unwrap();
 }
 

@@ -221,8 +221,7 @@ fn runtime_changes() {
     site.expect(&[2, 2]);
 }
 
-/// One table with `listen` makes two services, which their name means both. What the
-/// file asks for and nothing acts on is told at the reload and in the status.
+/// One table with `listen` makes two services, which their name means both.
 #[test]
 fn a_group() {
     let Some(site) = Site::small(Method::Dr) else {
@@ -230,22 +229,14 @@ fn a_group() {
     };
     let config = site.config("rr", &[1, 1]);
     let daemon = site.start_with(&config);
-    let status = |daemon: &Daemon<'_>| json(daemon, &["status"])["warnings"].to_string();
-    let warning =
-        "service tcp:192.0.2.10:80: health checks are configured and not run by this version";
-    assert!(!status(&daemon).contains(warning));
     let own = "address = \"192.0.2.10\"\nport = 80\n";
     assert!(config.contains(own), "{config}");
-    let grouped = config.replace(
-        own,
-        "listen = [\"192.0.2.10:80\", \"192.0.2.10:81\"]\nrequire = \"any\"\n",
-    );
+    let grouped = config.replace(own, "listen = [\"192.0.2.10:80\", \"192.0.2.10:81\"]\n");
     let report = reload(&daemon, &grouped);
     assert!(
         report.contains("service tcp:192.0.2.10:81: added"),
         "{report}"
     );
-    assert!(status(&daemon).contains(warning));
 
     let shown = |daemon: &Daemon<'_>| -> Vec<_> {
         let services = json(daemon, &["service", "list"]);

@@ -25,15 +25,21 @@ pub struct Site {
 impl Site {
     /// Makes it; none where tests are to be skipped.
     pub fn create(spec: &Spec) -> Option<Self> {
+        let mut site = Self::bare(spec)?;
+        site.servers = site.network.start_web_servers().unwrap();
+        Some(site)
+    }
+
+    /// As [`Self::create`], with no server on any real.
+    pub fn bare(spec: &Spec) -> Option<Self> {
         if !privilege::network() {
             return None;
         }
         let binaries = Binaries::locate().unwrap();
         let mut network = Topology::create(spec).unwrap();
         network.start_decapsulators(&binaries).unwrap();
-        let servers = network.start_web_servers().unwrap();
         Some(Self {
-            servers,
+            servers: Vec::new(),
             network,
             binaries,
         })

@@ -58,6 +58,7 @@ mod next_hop;
 mod one_packet;
 mod path_mtu;
 mod persistence;
+mod probe_path;
 mod races;
 mod replay;
 mod schedulers;

@@ -201,6 +201,11 @@ impl<'network> Daemon<'network> {
         &mut self.process
     }
 
+    /// How many processes it has started, and they have, that are there.
+    pub fn descendants(&self) -> usize {
+        process::descendants(self.process.pid()).len()
+    }
+
     /// The path of its configuration.
     pub fn config_path(&self) -> PathBuf {
         config_path(self.network)

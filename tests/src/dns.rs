@@ -3,10 +3,11 @@
 
 use std::fs;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use anyhow::Result;
+use nix::sys::signal::Signal;
 
 use crate::http::Tally;
 use crate::namespace::Namespace;
@@ -26,6 +27,7 @@ const QUESTION: &str = "who.lbd.test";
 #[derive(Debug)]
 pub struct NameServer {
     process: Process,
+    directory: PathBuf,
 }
 
 impl NameServer {
@@ -35,7 +37,7 @@ impl NameServer {
         let directory = scratch.join(format!("{name}-dns"));
         fs::create_dir_all(&directory)?;
         let configuration = directory.join("named.conf");
-        fs::write(&configuration, named_conf(&directory))?;
+        fs::write(&configuration, named_conf(&directory, true))?;
         fs::write(directory.join("zone"), zone(name))?;
         let mut command = namespace.command("named");
         command.args(["-g", "-n", "1", "-c"]).arg(&configuration);
@@ -53,7 +55,14 @@ impl NameServer {
                 Ok(tally.of(name) == 1)
             },
         )?;
-        Ok(Self { process })
+        Ok(Self { process, directory })
+    }
+
+    /// Whether it has the zone from now on; without it, it refuses to answer.
+    pub fn set_zone(&self, is_there: bool) -> Result<()> {
+        let text = named_conf(&self.directory, is_there);
+        fs::write(self.directory.join("named.conf"), text)?;
+        self.process.signal(Signal::SIGHUP)
     }
 
     /// The process: to stop it, kill it, look at its log.
@@ -98,9 +107,13 @@ pub fn ask(client: &Namespace, server: IpAddr, port: u16) -> Result<Option<Strin
     Ok(answer.map(str::to_owned))
 }
 
-/// A server of one zone and nothing else, with all its files in `directory`.
-fn named_conf(directory: &Path) -> String {
+/// A server of one zone, or none, and nothing else, with all its files in `directory`.
+fn named_conf(directory: &Path, has_zone: bool) -> String {
     let directory = directory.display();
+    let zone = match has_zone {
+        true => format!("zone \"lbd.test\" {{ type master; file \"{directory}/zone\"; }};"),
+        false => String::new(),
+    };
     format!(
         r#"options {{
     directory "{directory}";
@@ -115,7 +128,7 @@ fn named_conf(directory: &Path) -> String {
     notify no;
 }};
 controls {{ }};
-zone "lbd.test" {{ type master; file "{directory}/zone"; }};
+{zone}
 "#
     )
 }

@@ -7,9 +7,11 @@ use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
-use crate::process::Process;
+use crate::http;
+use crate::namespace::Namespace;
+use crate::process::{self, Process};
 use crate::topology::{Family, Host};
 use crate::wait;
 
@@ -18,6 +20,9 @@ pub const CONTROL_PORT: u16 = 21;
 
 /// Where the server listens for passive data connections.
 pub const PASSIVE_PORTS: RangeInclusive<u16> = 30_000..=30_100;
+
+/// Who comes when so many are there is turned away (status 421).
+pub const MOST_CLIENTS: usize = 20;
 
 /// The directory that clients may write to.
 pub const INCOMING: &str = "incoming";
@@ -45,7 +50,7 @@ impl FtpServer {
                 .with_context(|| format!("opening {} to the server", path.display()))?;
         }
         let configuration = directory.join("vsftpd.conf");
-        fs::write(&configuration, vsftpd_conf(address, vip, &directory))?;
+        fs::write(&configuration, vsftpd_conf(name, address, vip, &directory))?;
         let mut command = real.command("vsftpd");
         command.arg(&configuration);
         let what = format!("vsftpd on {name}");
@@ -84,9 +89,21 @@ impl FtpServer {
     }
 }
 
+/// Logs in from `client`: the name of who let it in.
+pub fn log_in(client: &Namespace, server: IpAddr) -> Result<String> {
+    let mut command = http::curl(client);
+    // The head of a directory takes no data connection.
+    command.args(["--verbose", "--head", "--max-time", http::REQUEST_LIMIT]);
+    let output = process::capture(command.arg(format!("ftp://{server}/")))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{said}");
+    let name = said.lines().find_map(|line| line.strip_prefix("< 220 "));
+    Ok(name.context("no greeting")?.trim_end().to_owned())
+}
+
 /// Nothing of the machine's own vsftpd. A server for each family: one that listens for
 /// both takes `pasv_address` for an IPv4-mapped address, and names another.
-fn vsftpd_conf(address: IpAddr, vip: Ipv4Addr, directory: &Path) -> String {
+fn vsftpd_conf(name: &str, address: IpAddr, vip: Ipv4Addr, directory: &Path) -> String {
     let listen = match address {
         IpAddr::V4(address) => format!("listen=YES\nlisten_address={address}"),
         IpAddr::V6(address) => format!("listen=NO\nlisten_ipv6=YES\nlisten_address6={address}"),
@@ -104,6 +121,8 @@ fn vsftpd_conf(address: IpAddr, vip: Ipv4Addr, directory: &Path) -> String {
          anon_umask=022\n\
          write_enable=YES\n\
          local_enable=NO\n\
+         ftpd_banner={name}\n\
+         max_clients={MOST_CLIENTS}\n\
          secure_chroot_dir={directory}\n\
          port_enable=NO\n\
          pasv_enable=YES\n\

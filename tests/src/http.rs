@@ -16,7 +16,7 @@ use crate::namespace::Namespace;
 use crate::process::{self, Process};
 
 /// How long one request may take, in seconds.
-const REQUEST_LIMIT: &str = "5";
+pub(crate) const REQUEST_LIMIT: &str = "5";
 
 /// Who answered how often. Which real that was is told by the page itself.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -129,7 +129,7 @@ pub fn sha256(file: &Path) -> Result<String> {
 
 /// curl as all requests use it: no settings of the user's, no proxy, silent but
 /// for errors, and an HTTP error is an error.
-fn curl(client: &Namespace) -> Command {
+pub(crate) fn curl(client: &Namespace) -> Command {
     let mut command = client.command("curl");
     command.args(["--disable", "--silent", "--show-error", "--fail"]);
     command.args(["--noproxy", "*"]);

@@ -7,6 +7,10 @@
 //!           ├─ webserver, http             nginx on the reals, curl on the clients
 //!           ├─ conversation, trickle       connections that last as long as a test likes
 //!           ├─ dns                         named on the reals, dig on the clients
+//!           ├─ ftpserver, mailserver       vsftpd, smtpd; curl
+//!           ├─ redisserver, database       redis, MariaDB; their own clients
+//!           ├─ mailsink                    where lbd's own mail goes
+//!           ├─ rogue                       servers that misbehave, or say what a test likes
 //!           ├─ echo, sctp, socket_options  what those cannot show: sizes, ICMP, another protocol
 //!           ├─ capture                     what was on the wire, judged by tshark
 //!           └─ service, daemon             what lbd is told; lbd on the director, lbctl beside it
@@ -23,6 +27,7 @@ pub mod capture;
 pub mod certificate;
 pub mod conversation;
 pub mod daemon;
+pub mod database;
 pub mod dns;
 pub mod echo;
 pub mod flood;
@@ -30,10 +35,14 @@ pub mod ftpserver;
 pub mod http;
 pub mod interrupt;
 pub mod link;
+pub mod mailserver;
+pub mod mailsink;
 pub mod modules;
 pub mod namespace;
 pub mod privilege;
 pub mod process;
+pub mod redisserver;
+pub mod rogue;
 pub mod scratch;
 pub mod sctp;
 pub mod service;

@@ -85,6 +85,16 @@ impl Process {
         kill(self.nix_pid()?, signal).with_context(|| format!("sending {signal} to {}", self.name))
     }
 
+    /// Sends a signal to it and to all that it has started.
+    pub fn signal_all(&self, signal: Signal) -> Result<()> {
+        self.signal(signal)?;
+        for pid in descendants(self.pid()) {
+            // Who has ended meanwhile needs none.
+            let _ = kill(Pid::from_raw(i32::try_from(pid)?), signal);
+        }
+        Ok(())
+    }
+
     /// Waits for its end.
     pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
         let mut status = None;
@@ -134,6 +144,27 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// The children of a process and theirs (proc_pid_tid_children(5)).
+pub(crate) fn descendants(pid: u32) -> Vec<u32> {
+    let mut found = vec![pid];
+    let mut next = 0;
+    while let Some(pid) = found.get(next) {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task"))
+            .into_iter()
+            .flatten();
+        let children: Vec<u32> = tasks
+            .filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok())
+            .flat_map(|list| {
+                let pids = list.split_whitespace().filter_map(|pid| pid.parse().ok());
+                pids.collect::<Vec<u32>>()
+            })
+            .collect();
+        found.extend(children);
+        next += 1;
+    }
+    found.split_off(1)
 }
 
 /// A command whose program is also looked for where administrators' programs

@@ -59,6 +59,13 @@ impl Service {
         self
     }
 
+    /// With another line of the service, which may have reals already.
+    pub fn set(mut self, line: &str) -> Self {
+        let end = self.text.find("\n[[").unwrap_or(self.text.len());
+        self.text.insert_str(end, &format!("{line}\n"));
+        self
+    }
+
     /// With a real; `lines` say what is not by default.
     pub fn real(self, address: IpAddr, lines: &str) -> Self {
         self.with(&format!(

@@ -1,5 +1,5 @@
 //! What std's sockets cannot be asked: path MTU discovery, ICMP errors of
-//! datagrams (ip(7), ipv6(7)).
+//! datagrams (ip(7), ipv6(7)), marks (socket(7)).
 
 use std::io;
 use std::mem::size_of_val;
@@ -75,6 +75,18 @@ pub fn limit_hops(socket: &impl AsRawFd, family: Family, hops: u8) -> Result<()>
         }
     }
     .context("setting the hop limit")
+}
+
+/// The mark of what is sent.
+pub fn mark(socket: &impl AsRawFd, mark: u32) -> Result<()> {
+    let mark = mark.cast_signed();
+    set(socket, libc::SOL_SOCKET, libc::SO_MARK, mark).context("setting the mark")
+}
+
+/// The longest segment of TCP, either way.
+pub fn limit_segments(socket: &impl AsRawFd, bytes: u16) -> Result<()> {
+    let option = libc::TCP_MAXSEG;
+    set(socket, libc::IPPROTO_TCP, option, bytes.into()).context("limiting segments")
 }
 
 fn set(socket: &impl AsRawFd, level: c_int, option: c_int, value: c_int) -> io::Result<()> {

@@ -94,6 +94,12 @@ impl WebServer {
         symlink(file, &link).with_context(|| format!("publishing {}", file.display()))
     }
 
+    /// Lets `/files/NAME` answer with 404 again.
+    pub fn withdraw(&self, name: &str) -> Result<()> {
+        let link = self.directory.join("files").join(name);
+        fs::remove_file(&link).with_context(|| format!("withdrawing {}", link.display()))
+    }
+
     /// Where `PUT /upload/NAME` has put the file.
     pub fn uploaded(&self, name: &str) -> PathBuf {
         self.directory.join("upload").join(name)

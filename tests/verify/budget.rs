@@ -25,7 +25,7 @@ const STEP: u32 = 1000;
 pub(crate) struct Budgets {
     /// The kernel's series that they were recorded on, and hold on: `6.18`.
     pub(crate) kernel: String,
-    /// By object (`director`, `decap`) and program.
+    /// By object (`director`, `decap`, `probe_path`) and program.
     #[serde(flatten)]
     objects: BTreeMap<String, BTreeMap<String, Budget>>,
 }
@@ -92,7 +92,7 @@ impl Budgets {
     /// The table: programs, their counts and their budgets.
     pub(crate) fn print(&self, verified: &[Verified]) {
         println!(
-            "{:9} {:20} {:>12} {:>9} {:>8} {:>17}",
+            "{:10} {:20} {:>12} {:>9} {:>8} {:>17}",
             "object", "program", "instructions", "recorded", "budget", "translated, bytes"
         );
         for program in verified {
@@ -101,7 +101,7 @@ impl Budgets {
                 budget.map_or_else(|| "-".to_owned(), |number| number.to_string())
             };
             println!(
-                "{:9} {:20} {:>12} {:>9} {:>8} {:>17}",
+                "{:10} {:20} {:>12} {:>9} {:>8} {:>17}",
                 program.object,
                 program.program,
                 program.instructions,

@@ -1,4 +1,4 @@
-//! Loads every XDP program as lbd does, prints what the verifier made of it, and
+//! Loads every program as lbd does, prints what the verifier made of it, and
 //! holds that to the budgets in `budgets.toml` (docs/verifier.md).
 //!
 //! A program of its own and no test: the table is wanted also where all is well.
@@ -10,7 +10,7 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
 use aya::EbpfLoader;
-use aya::programs::{ProgramInfo, Xdp};
+use aya::programs::{ProgramInfo, SchedClassifier, Xdp};
 use lb_daemon::config::model::Capacity;
 use lb_daemon::dataplane::pinned::PinDir;
 use lb_daemon::dataplane::{Programs, Sizes, object};
@@ -21,7 +21,7 @@ use budget::Budgets;
 /// What the verifier made of one program.
 #[derive(Debug)]
 struct Verified {
-    /// `director` or `decap`.
+    /// `director`, `decap` or `probe_path`.
     object: &'static str,
     program: String,
     /// Instructions walked, over all paths (`bpf_prog_info.verified_insns`).
@@ -48,6 +48,7 @@ fn run() -> Result<()> {
     };
     let mut verified = director()?;
     verified.extend(decap()?);
+    verified.extend(probe_path()?);
     let kernel = series()?;
     if record {
         let budgets = Budgets::record(&kernel, &verified)?;
@@ -97,6 +98,21 @@ fn decap() -> Result<Vec<Verified>> {
             .load()
             .with_context(|| format!("loading {name} of decap"))?;
         verified.push(Verified::new("decap", name, &program.info()?)?);
+    }
+    verified.sort_by(|one, other| one.program.cmp(&other.program));
+    Ok(verified)
+}
+
+/// Those of probes that go to a VIP.
+fn probe_path() -> Result<Vec<Verified>> {
+    let mut ebpf = EbpfLoader::new().load(object::PROBE_PATH)?;
+    let mut verified = Vec::new();
+    for (name, program) in ebpf.programs_mut() {
+        let program: &mut SchedClassifier = program.try_into()?;
+        program
+            .load()
+            .with_context(|| format!("loading {name} of probe_path"))?;
+        verified.push(Verified::new("probe_path", name, &program.info()?)?);
     }
     verified.sort_by(|one, other| one.program.cmp(&other.program));
     Ok(verified)

@@ -32,7 +32,8 @@ fn data_plane(arguments: &[String]) -> Result<()> {
     }
     // For the floods, which lbd itself is to stand, and for its own times, which are those
     // of the optimised one.
-    let binaries = if arguments.iter().any(|argument| argument == "scale") {
+    let is_of_lbd = |argument: &String| ["scale", "checks"].contains(&argument.as_str());
+    let binaries = if arguments.iter().any(is_of_lbd) {
         cargo::run(&["build", "--release", "--package", "lb-daemon", "--bins"])?;
         "release"
     } else {

@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
 use lb_tests::daemon::{self, Binaries, Daemon};
 use lb_tests::http::{self, Tally};
-use lb_tests::topology::{Method, PORT, Spec, Topology};
+use lb_tests::topology::{Host, Method, PORT, Spec, Topology};
 use lb_tests::webserver::WebServer;
-use lb_tests::{interrupt, privilege};
+use lb_tests::{interrupt, privilege, wait};
 
 use crate::cargo;
 use crate::setup::{self, Purpose};
@@ -21,6 +21,10 @@ const WEIGHTS: [u32; 3] = [1, 2, 3];
 
 /// Requests a round: four turns of the weights.
 const REQUESTS: usize = 24;
+
+/// What lbd asks the reals.
+const CHECK: &str =
+    "health = { type = \"http\", interval = \"500ms\", timeout = \"300ms\", fall = 2 }";
 
 /// The real that gets into trouble.
 const VICTIM: usize = 1;
@@ -63,7 +67,7 @@ fn show(binaries: &Binaries) -> Result<()> {
     println!("{INTRODUCTION}");
     for (number, method) in (1..).zip(Method::ALL) {
         let network = network(method, binaries)?;
-        let mut servers = network.start_web_servers()?;
+        let servers = network.start_web_servers()?;
         let configuration =
             daemon::configuration(&network, &daemon::service(&network, "wrr", &WEIGHTS))?;
         let daemon = Daemon::start(&network, binaries, &configuration)?;
@@ -73,7 +77,9 @@ fn show(binaries: &Binaries) -> Result<()> {
         balance(&network, &servers, &daemon)?;
         if number == Method::ALL.len() {
             heading("4. A real server stops");
-            lose_a_real(&network, &mut servers, &daemon)?;
+            let watched = format!("{CHECK}\nscheduler");
+            daemon.write_config(&configuration.replacen("scheduler", &watched, 1))?;
+            lose_a_real(&network, servers, &daemon)?;
         }
     }
     heading("The end");
@@ -114,39 +120,43 @@ fn balance(network: &Topology, servers: &[WebServer], daemon: &Daemon) -> Result
     lbctl(daemon, &["list", "-n", "--stats"])
 }
 
-/// One nginx is stopped; lbctl takes its real out, and back in later.
-fn lose_a_real(network: &Topology, servers: &mut [WebServer], daemon: &Daemon) -> Result<()> {
+/// One nginx is stopped; lbd takes its real out, and back in later.
+fn lose_a_real(network: &Topology, mut servers: Vec<WebServer>, daemon: &Daemon) -> Result<()> {
     let victim = &network.reals[VICTIM];
-    let address = format!("{}:{PORT}", victim.address());
     println!(
-        "Still the same network. Now nginx on {} stops:\n",
-        victim.name()
+        "Still the same network. The service gets a line in lbd's configuration:\n\n    {CHECK}\n"
     );
+    lbctl(daemon, &["reload"])?;
+    println!("From now on lbd asks each real for its page, twice a second:\n");
+    lbctl(daemon, &["health"])?;
+    println!("Now nginx on {} stops:\n", victim.name());
     servers[VICTIM].process().stop()?;
-    let tally = ask(network)?;
-    ensure!(tally.failures > 0, "a stopped server still answers");
-    println!(
-        "Nothing told the director, so {} requests went to a closed door. Setting the real's\n\
-         weight to 0 quiesces it: no new connections, while established ones may finish.\n",
-        tally.failures
-    );
-    lbctl(daemon, &["real", "edit", "web", &address, "-w", "0"])?;
+    await_listed(daemon, victim, false)?;
+    lbctl(daemon, &["health"])?;
+    println!("The list is what it would be without this real, and no client notices any more:\n");
+    lbctl(daemon, &["list", "-n"])?;
     let tally = ask(network)?;
     ensure!(tally.failures == 0, "requests still fail: {tally}");
-    println!("No client notices any more. The list shows the weight of 0:\n");
-    lbctl(daemon, &["list", "-n"])?;
 
     println!(
-        "nginx on {} starts again and gets its weight back:\n",
+        "nginx on {} starts again, and has its part as soon as it has answered twice:\n",
         victim.name()
     );
     let directory = network.directory().join("second-life");
     servers[VICTIM] = WebServer::start(victim, victim.name(), PORT, &directory)?;
-    let weight = WEIGHTS[VICTIM].to_string();
-    lbctl(daemon, &["real", "edit", "web", &address, "-w", &weight])?;
+    await_listed(daemon, victim, true)?;
     let tally = ask(network)?;
     ensure!(tally.failures == 0, "requests still fail: {tally}");
-    Ok(())
+    lbctl(daemon, &["health", "--history"])
+}
+
+/// Waits until lbd has a real in its list, or has it there no longer.
+fn await_listed(daemon: &Daemon, real: &Host, is_wanted: bool) -> Result<()> {
+    let address = real.address().to_string();
+    wait::try_until("the check to find out", wait::START_LIMIT, || {
+        interrupt::check()?;
+        Ok(daemon.lbctl(&["list", "-n"])?.contains(&address) == is_wanted)
+    })
 }
 
 /// The client asks; who answered is printed as a table with bars.

@@ -38,7 +38,7 @@ pub(super) struct ListQuery {
 
 /// `?service=web&real=10.0.0.2`.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct FlushQuery(Scope);
+pub(super) struct ScopeQuery(pub(super) Scope);
 
 pub(super) async fn list(Caller(handle): Caller, query: ListQuery) -> Result<Response, Problem> {
     let failed = |error: &dyn std::fmt::Display| {
@@ -68,7 +68,7 @@ pub(super) async fn list(Caller(handle): Caller, query: ListQuery) -> Result<Res
 
 pub(super) async fn flush(
     Caller(handle): Caller,
-    FlushQuery(of): FlushQuery,
+    ScopeQuery(of): ScopeQuery,
 ) -> Result<StatusCode, Problem> {
     handle.flush(of).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -90,12 +90,12 @@ impl<S: Send + Sync> FromRequestParts<S> for ListQuery {
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for FlushQuery {
+impl<S: Send + Sync> FromRequestParts<S> for ScopeQuery {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let query = pairs(parts, state).await?;
-        flush_query(&query).map(Self).map_err(Problem::invalid)
+        scope_query(&query).map(Self).map_err(Problem::invalid)
     }
 }
 
@@ -131,7 +131,7 @@ fn list_query(query: &[(String, String)], text: String) -> Result<ListQuery, Str
     })
 }
 
-fn flush_query(query: &[(String, String)]) -> Result<Scope, String> {
+fn scope_query(query: &[(String, String)]) -> Result<Scope, String> {
     refuse_others(query, &["service", "real"])?;
     let of = scope(query)?;
     if of.service.is_none() && of.real.is_some() {
@@ -208,10 +208,10 @@ mod tests {
         assert!(read("clients", "10.0.0.1").starts_with("clients: unknown query parameter"));
         let real = [("real".to_owned(), "10.0.0.2".to_owned())];
         assert!(
-            flush_query(&real)
+            scope_query(&real)
                 .unwrap_err()
                 .starts_with("service: missing")
         );
-        assert_eq!(flush_query(&[]), Ok(Scope::default()));
+        assert_eq!(scope_query(&[]), Ok(Scope::default()));
     }
 }

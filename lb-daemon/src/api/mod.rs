@@ -7,6 +7,7 @@ mod connections;
 mod events;
 mod extract;
 mod fields;
+mod health;
 mod metrics;
 mod openapi;
 mod problem;

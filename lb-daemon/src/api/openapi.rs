@@ -49,6 +49,8 @@ fn components() -> Components {
     add::<wire::Service>(&mut replies);
     add::<wire::Mark>(&mut replies);
     add::<wire::Connection>(&mut replies);
+    add::<wire::Check>(&mut replies);
+    add::<wire::Transition>(&mut replies);
     add::<wire::Status>(&mut replies);
     add::<wire::ServiceStats>(&mut replies);
     add::<wire::Diff>(&mut replies);

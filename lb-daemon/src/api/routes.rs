@@ -11,7 +11,7 @@ use axum::{
 use super::{
     config, connections, events,
     extract::{Caller, MarkQuery, Now, Object, RealPath, ServicePath, service_ref},
-    openapi,
+    health, openapi,
     problem::Problem,
     requests, timeouts, wire,
 };
@@ -109,6 +109,8 @@ pub(super) fn paths() -> Vec<(&'static str, MethodRouter<Handle>)> {
             "/v1/connections",
             get(connections::list).delete(connections::flush),
         ),
+        ("/v1/health", get(health::list)),
+        ("/v1/health/history", get(health::history)),
         ("/v1/status", get(status)),
         ("/v1/stats", get(stats)),
         (

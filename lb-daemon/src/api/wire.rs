@@ -60,6 +60,12 @@ pub struct Service {
     #[schema(nullable = false)]
     pub rate_limit: Option<RateLimit>,
     pub reals: Vec<Real>,
+    /// Who serves while the quorum is lost; it has a `listed_weight` then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub sorry_server: Option<Real>,
+    /// Whether the weights of the reals that are up are enough.
+    pub quorum: bool,
     pub stats: Stats,
     #[serde(default)]
     #[schema(required)]
@@ -246,9 +252,14 @@ pub struct Real {
     /// `ready`, `drain` or `maint`.
     #[schema(schema_with = values::real_state)]
     pub state: String,
-    /// `up`.
+    /// `up` or `down`, by its checks; without any it is up.
     #[schema(schema_with = values::health)]
     pub health: String,
+    /// The weight that lists show; absent: they do not have it, as it is down and
+    /// removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub listed_weight: Option<u32>,
     pub owner: Owner,
     /// `resolved`, or why not.
     pub next_hop: String,
@@ -410,6 +421,8 @@ pub enum EventKind {
     Reload,
     /// A real's next hop answers, or does not.
     NextHop,
+    /// A real goes down or comes up by its checks, or its service's quorum.
+    Health,
 }
 
 impl EventKind {
@@ -424,8 +437,58 @@ impl EventKind {
             Self::Counters => "counters",
             Self::Reload => "reload",
             Self::NextHop => "next_hop",
+            Self::Health => "health",
         }
     }
+}
+
+/// A check of a real, in `/v1/health`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Check {
+    #[schema(schema_with = values::service_id)]
+    pub service: String,
+    #[schema(schema_with = values::real_id)]
+    pub real: String,
+    #[serde(rename = "type")]
+    #[schema(schema_with = values::probe_type)]
+    pub of_type: String,
+    /// What this check thinks: `up` or `down`. With others beside it that need not be
+    /// what is held of the real.
+    #[schema(schema_with = values::health)]
+    pub health: String,
+    /// Since when. RFC 3339, UTC.
+    #[schema(format = DateTime)]
+    pub since: String,
+    /// The last answer; absent before the first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub last: Option<Answer>,
+}
+
+/// What a real answered to a check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Answer {
+    pub ok: bool,
+    /// Why it did not count, or what will make it fail before long; empty: nothing.
+    pub reason: String,
+    pub duration_ms: u64,
+}
+
+/// A real that went down or came up, in `/v1/health/history`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Transition {
+    #[schema(schema_with = values::service_id)]
+    pub service: String,
+    #[schema(schema_with = values::real_id)]
+    pub real: String,
+    /// RFC 3339, UTC.
+    #[schema(format = DateTime)]
+    pub time: String,
+    #[schema(schema_with = values::health)]
+    pub health: String,
+    /// The types of the checks that failed; empty when it came up.
+    pub check: String,
+    pub reason: String,
 }
 
 /// `/v1/status`.

@@ -1,14 +1,14 @@
 //! The daemon: loads the data plane, keeps it as the configuration and lbctl
 //! say, and leaves it forwarding when it goes.
 
-use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
+use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use lb_daemon::{
     api,
     args::{Args, Command},
-    config::{accepted, file, model::Config},
+    config::{file, model::Config},
     decap,
     state::{
         director::Director,
@@ -17,10 +17,16 @@ use lb_daemon::{
         start::{self, Unloaded},
     },
 };
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
+
+/// The state task may hold one up for a while, and no check shall be late for it.
+const WORKERS: usize = 4;
+
+const HANGING_LIMIT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -75,14 +81,11 @@ fn start_log() {
 
 fn run(args: Args) -> Result<()> {
     match args.command {
-        Some(Command::Unload { config }) => runtime()?.block_on(unload(&file::load(config)?)),
-        Some(Command::Decap(args)) => runtime()?.block_on(decap::run(args)),
+        Some(Command::Unload { config }) => finish(unload(&file::load(config)?)),
+        Some(Command::Decap(args)) => finish(decap::run(args)),
         None => {
             let config = file::load(&args.config)?;
             if args.check {
-                for warning in accepted::of_config(&config) {
-                    eprintln!("lbd: warning: {warning}");
-                }
                 println!(
                     "{}: ok, {} services",
                     args.config.display(),
@@ -90,17 +93,22 @@ fn run(args: Args) -> Result<()> {
                 );
                 return Ok(());
             }
-            runtime()?.block_on(serve(config, args.config))
+            finish(serve(config, args.config))
         }
     }
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+/// Works until it is done, and does not wait for what then still hangs: a read from a file
+/// system that is gone.
+fn finish(work: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
         .enable_all()
         .build()
-        .context("start the runtime")
+        .context("start the runtime")?;
+    let outcome = runtime.block_on(work);
+    runtime.shutdown_timeout(HANGING_LIMIT);
+    outcome
 }
 
 async fn unload(config: &Config) -> Result<()> {
@@ -120,12 +128,23 @@ async fn unload(config: &Config) -> Result<()> {
     Ok(())
 }
 
+/// A check that is under way has a socket, and there may be thousands: the soft limit of
+/// 1024 is for programs that use select(2).
+fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        warn!(%error, "the limit of open files cannot be raised");
+    }
+}
+
 async fn serve(config: Config, path: PathBuf) -> Result<()> {
     // From here on a signal is not lost: it stops the daemon after its start.
     let mut terminate = signal(SignalKind::terminate()).context("watch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("watch SIGINT")?;
     let mut hang_up = signal(SignalKind::hangup()).context("watch SIGHUP")?;
 
+    raise_descriptor_limit();
     let mut footprint = Footprint::default();
     if let Some(directory) = config.director.socket.parent() {
         footprint

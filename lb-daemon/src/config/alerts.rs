@@ -55,13 +55,14 @@ impl std::str::FromStr for MailServer {
 }
 
 /// An address of mail, `lbd@example.com`: nothing that could end a command of
-/// SMTP.
+/// SMTP, and nothing that could not be mailed to when it matters.
 pub(super) fn mail_address(text: &str) -> Result<String, String> {
     let forbidden = |c: char| c.is_control() || c.is_whitespace() || "<>,;\"".contains(c);
     let has_both = text
         .split_once('@')
         .is_some_and(|(who, at)| !who.is_empty() && !at.is_empty() && !at.contains('@'));
-    if has_both && !text.contains(forbidden) {
+    let is_mailed_to = || text.parse::<lettre::Address>().is_ok();
+    if has_both && !text.contains(forbidden) && is_mailed_to() {
         Ok(text.to_owned())
     } else {
         Err(format!(
@@ -96,7 +97,9 @@ mod tests {
 
     #[test]
     fn addresses_of_mail_have_two_parts() {
-        assert!(mail_address("lbd+x@example.com").is_ok());
+        for text in ["lbd+x@example.com", "root@localhost", "a.b@[192.0.2.1]"] {
+            assert!(mail_address(text).is_ok(), "{text}");
+        }
         for text in [
             "",
             "root",
@@ -106,6 +109,8 @@ mod tests {
             "a b@c",
             "a@b>\r\nDATA",
             "<a@b>",
+            "a@[b",
+            "a@b..c",
         ] {
             assert!(mail_address(text).is_err(), "{text}");
         }

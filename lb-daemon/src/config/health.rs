@@ -117,7 +117,22 @@ pub struct SorryServer {
     pub forward: ForwardingMethod,
 }
 
+/// Whether a service, or one of its reals, asks for anything of a checker.
+pub fn asks_for_checks<'a>(
+    service: &Health,
+    reals: impl IntoIterator<Item = Option<&'a RealHealth>>,
+) -> bool {
+    *service != Health::default() || reals.into_iter().any(|real| real.is_some())
+}
+
 impl Health {
+    /// The sorry server, as a real that no scheduler picks.
+    #[must_use]
+    pub fn sorry_real(&self) -> Option<Real> {
+        let sorry = self.sorry_server?;
+        Some(Real::new(sorry.id, sorry.forward))
+    }
+
     /// The rules that hold for a service's.
     pub(super) fn validate(&self, of: ServiceId) -> Result<(), Invalid> {
         let refuse = |key, problem: String| Err(invalid(key, format!("service {of}: {problem}")));
@@ -165,6 +180,20 @@ impl Check {
             omega: false,
             on_failure: OnFailure::default(),
         }
+    }
+
+    /// Why it cannot ask `real`: it asks a port, and there is none where the service
+    /// has many. A command is told 0, and may not care.
+    pub(super) fn port_problem(&self, real: RealId) -> Option<String> {
+        let of_type = self.probe.probe_type();
+        let asks_one = of_type.has_key("port") && of_type != ProbeType::Exec;
+        (asks_one && self.port.is_none() && real.port == 0).then(|| {
+            let name = of_type.name();
+            format!(
+                "the check of type \"{name}\" has no port to ask, since the real has none of its own; give the \
+                 check a port"
+            )
+        })
     }
 }
 

@@ -3,7 +3,6 @@
 //! for what types alone cannot refuse; and the way back, from the meaning to
 //! the file ([`write`]).
 
-pub mod accepted;
 pub mod alerts;
 pub mod commands;
 pub mod defence;
@@ -18,5 +17,6 @@ pub mod probe;
 pub mod rules;
 pub mod scheduling;
 pub mod timeouts;
+pub mod via;
 pub mod vocabulary;
 pub mod write;

@@ -82,6 +82,8 @@ pub enum DataPlaneError {
         mode: &'static str,
         reason: String,
     },
+    #[error("interface {name}: health probes by the service's address cannot go by it: {reason}")]
+    ProbePath { name: String, reason: String },
     #[error("pin {path}: {reason}")]
     Pin { path: PathBuf, reason: String },
 }

@@ -28,6 +28,7 @@ use tokio::io::unix::AsyncFd;
 use super::{
     DataPlaneError, Tables,
     connection_table::{ConnectionTable, Maps},
+    held_signals::HeldSignals,
     localities::Localities,
     mapped::Mapped,
     migrate::{self, Migration},
@@ -128,7 +129,9 @@ impl Programs {
             loader.map_max_entries(layout.name, layout.max_entries);
         }
         let mut ebpf = loader.load(object::DIRECTOR)?;
+        let held = HeldSignals::hold();
         load_programs(&mut ebpf)?;
+        drop(held);
         let shape = shape(&mut ebpf, sizes, adopted)?;
         let walked = walked(&mut ebpf, sizes, shape)?;
         let connections_v4 = connections_v4(&ebpf, sizes, shape)?;

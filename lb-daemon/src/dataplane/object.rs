@@ -6,6 +6,10 @@ pub static DIRECTOR: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR")
 /// The decapsulator for real servers: `lb-ebpf/src/bin/decap.rs`.
 pub static DECAP: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lbd-decap.o"));
 
+/// The way of probes that go to a VIP: `lb-ebpf/src/bin/probe_path.rs`.
+pub static PROBE_PATH: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lbd-probe-path.o"));
+
 /// The wrapper that benchmarks run programs through: `lb-ebpf/src/bin/bench.rs`.
 pub static BENCH: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lbd-bench.o"));
 

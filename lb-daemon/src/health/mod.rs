@@ -8,4 +8,13 @@
 //!
 //! Nothing here writes maps.
 
+pub mod check;
+pub mod checks;
+pub mod dampener;
+pub mod history;
+pub mod mail;
+pub mod notify;
+pub mod path;
 pub mod probe;
+pub mod quorum;
+pub mod verdict;

@@ -6,8 +6,8 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args as Flags, Parser, Subcommand};
 
 use super::{
-    connections::ConnectionsArgs, import::ImportArgs, marks::ALL_PORTS, simulate::SimulateArgs,
-    timeouts::TimeoutsArgs,
+    connections::ConnectionsArgs, health::HealthArgs, import::ImportArgs, marks::ALL_PORTS,
+    simulate::SimulateArgs, timeouts::TimeoutsArgs,
 };
 use crate::{
     api::{MAX_CONFIRM_WITHIN_S, service_ref},
@@ -68,6 +68,8 @@ pub enum Command {
     List(ListFlags),
     /// Connections, as ipvsadm -Lnc prints them: list, flush
     Connections(ConnectionsArgs),
+    /// Every check: state, last result, reason, since when
+    Health(HealthArgs),
     /// Version, interfaces, table fill, drops, warnings
     Status,
     /// Begin the counters at 0 again, of all services or of one

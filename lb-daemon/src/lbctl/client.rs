@@ -189,6 +189,18 @@ pub(super) fn real_path(service: &str, real: &str) -> String {
     format!("{}/{}", reals_path(service), percent_encoded(real))
 }
 
+/// `?service=web&limit=2`, of what is given.
+pub(super) fn query(pairs: &[(&str, Option<&str>)]) -> String {
+    let mut query = String::new();
+    for (key, value) in pairs {
+        if let Some(value) = value {
+            let separator = if query.is_empty() { '?' } else { '&' };
+            query.push_str(&format!("{separator}{key}={}", percent_encoded(value)));
+        }
+    }
+    query
+}
+
 /// RFC 3986 section 2: everything but unreserved characters is encoded.
 pub(super) fn percent_encoded(segment: &str) -> String {
     let mut encoded = String::new();

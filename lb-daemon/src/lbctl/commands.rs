@@ -17,7 +17,7 @@ use super::{
         ServiceFlags, SlowStartFlag,
     },
     client::{Answer, Client, real_path, reals_path, service_path},
-    completions, config, connections, import, ipvsadm, list, marks,
+    completions, config, connections, health, import, ipvsadm, list, marks,
     names::Names,
     pages, persistence, simulate, timeouts,
 };
@@ -37,6 +37,7 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
         Command::Mark(command) => marks::run(&client, command, json).await,
         Command::List(flags) => list(&client, flags, json).await,
         Command::Connections(args) => connections::run(&client, args, json).await,
+        Command::Health(args) => health::run(&client, args, json).await,
         Command::Status => {
             let answer = client.get("/v1/status").await?;
             print(&answer, json, |status: &wire::Status| {

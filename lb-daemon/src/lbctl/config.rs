@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     api::wire::{Checked, Diff},
-    config::{accepted, file},
+    config::file,
     state::handle::ReloadReport,
 };
 
@@ -97,9 +97,6 @@ pub(super) async fn zero(client: &Client, service: Option<String>, json: bool) -
 
 pub(super) fn check(path: &Path, json: bool) -> Result<()> {
     let config = file::load(path)?;
-    for warning in accepted::of_config(&config) {
-        eprintln!("lbctl: warning: {warning}");
-    }
     let checked = Checked::from(&config);
     let Checked {
         services, reals, ..

@@ -8,7 +8,7 @@ use clap::{Args as Flags, Subcommand};
 
 use super::{
     args::{real, service},
-    client::{Client, percent_encoded},
+    client::{Client, query},
     commands::write_some,
 };
 use crate::{
@@ -110,18 +110,6 @@ fn first_page(flags: &ListFlags, most: usize) -> String {
         ("limit", Some(&limit)),
     ]);
     format!("{PATH}{query}")
-}
-
-/// `?service=web&limit=2`, of what is given.
-fn query(pairs: &[(&str, Option<&str>)]) -> String {
-    let mut query = String::new();
-    for (key, value) in pairs {
-        if let Some(value) = value {
-            let separator = if query.is_empty() { '?' } else { '&' };
-            query.push_str(&format!("{separator}{key}={}", percent_encoded(value)));
-        }
-    }
-    query
 }
 
 /// Pages one after the other, as one table or one array.

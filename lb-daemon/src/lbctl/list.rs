@@ -104,7 +104,9 @@ impl Table {
                     client_flags(service, id.family())
                 )?,
             }
-            for real in &service.reals {
+            let reals = service.reals.iter().chain(&service.sorry_server);
+            // As ipvsadm shows them: who was removed is not there.
+            for real in reals.filter(|real| real.listed_weight.is_some()) {
                 let name = cut(real_name(id, real, names)?, REAL_COLUMNS, id);
                 let cells = self.cells(real, exact);
                 writeln!(text, "  -> {name:REAL_COLUMNS$}{cells}")?;
@@ -145,11 +147,12 @@ impl Table {
     /// What stands behind a real's name.
     fn cells(self, real: &wire::Real, exact: bool) -> String {
         let (active, inactive) = (real.active, real.inactive);
+        let weight = real.listed_weight.unwrap_or(real.weight);
         match self {
             Self::Plain => format!(
                 " {:7} {:<6} {active:<10} {inactive:<10}",
                 method(&real.forward),
-                real.weight
+                weight
             ),
             Self::Stats => in_order(real.stats)
                 .map(|number| scaled(number, exact))
@@ -164,7 +167,7 @@ impl Table {
                 " {:7} {:13} {:<6} {active:<10} {inactive:<10}",
                 method(&real.forward),
                 tunnel_info(real),
-                real.weight
+                weight
             ),
             Self::Thresholds => format!(
                 " {:<10} {:<10} {active:<10} {inactive:<10}",
@@ -172,7 +175,7 @@ impl Table {
             ),
             Self::PersistentConnections => format!(
                 " {:<9} {:<11} {active:<10} {inactive:<10}",
-                real.weight, real.persistent
+                weight, real.persistent
             ),
         }
     }

@@ -8,6 +8,7 @@ mod commands;
 mod completions;
 mod config;
 mod connections;
+mod health;
 mod import;
 mod ipvsadm;
 mod list;

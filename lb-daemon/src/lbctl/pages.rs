@@ -109,6 +109,8 @@ pub(super) fn service(service: &wire::Service) -> String {
         ),
         ("On down", service.on_down.clone()),
         ("Rate limit", rate_limit(service)),
+        ("Quorum", if service.quorum { "yes" } else { "lost" }.into()),
+        ("Sorry server", sorry_server(service)),
         ("Connections", stats.connections.to_string()),
         (
             "In",
@@ -140,6 +142,14 @@ fn persistence(service: &wire::Service) -> String {
     let length = persistence.netmask.or(persistence.netmask_v6);
     let netmask = length.map_or_else(String::new, |length| format!(", netmask {length}"));
     format!("{} s{netmask}", persistence.timeout_s)
+}
+
+fn sorry_server(service: &wire::Service) -> String {
+    match &service.sorry_server {
+        None => "-".into(),
+        Some(sorry) if sorry.listed_weight.is_some() => format!("{}, serving", sorry.real),
+        Some(sorry) => sorry.real.clone(),
+    }
 }
 
 fn slow_start(service: &wire::Service) -> String {
@@ -354,6 +364,7 @@ mod tests {
             effective_weight: 1,
             state: "ready".into(),
             health: "up".into(),
+            listed_weight: Some(1),
             owner: wire::Owner::File,
             next_hop: "resolved".into(),
             upper_threshold: 0,
@@ -393,16 +404,20 @@ mod tests {
             on_down: "keep".into(),
             rate_limit: None,
             reals: Vec::new(),
+            sorry_server: None,
+            quorum: true,
             stats: wire::Stats::default(),
             rates: wire::Stats::default(),
             etag: String::new(),
         });
         assert!(
-            page.starts_with("Service      tcp:192.0.2.10:80\nName         web\n"),
+            page.starts_with("Service       tcp:192.0.2.10:80\nName          web\n"),
             "{page}"
         );
         assert!(
-            page.contains("Scheduler    mh (mh-fallback, mh-port), 4093 places\nSlow start   -\n"),
+            page.contains(
+                "Scheduler     mh (mh-fallback, mh-port), 4093 places\nSlow start    -\n"
+            ),
             "{page}"
         );
         assert!(

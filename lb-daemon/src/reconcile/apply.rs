@@ -14,6 +14,7 @@ use super::{
     plan::{self, NoRoom, Op},
     policy::{self, TooManyRanges},
     retire,
+    standing::Standings,
 };
 use crate::{
     config::model::{Defence, MarkRule, Options, RealId, Service, ServiceId, Timeouts},
@@ -82,6 +83,16 @@ impl Reconciler {
 
     pub fn tables_mut(&mut self) -> &mut Tables {
         &mut self.tables
+    }
+
+    /// What health checks make of a service, for when it is next set. Whether that is
+    /// something else than before.
+    pub fn set_standings(&mut self, id: ServiceId, standings: Standings) -> bool {
+        let all = &mut self.image.standings;
+        if standings == Standings::default() {
+            return all.remove(&id).is_some();
+        }
+        all.insert(id, standings.clone()) != Some(standings)
     }
 
     /// Makes a service be there as described.
@@ -283,6 +294,7 @@ impl Reconciler {
         if self.stale {
             let mut image = adopt::read(&self.tables, &self.sizes)?;
             image.expire_quiescent = self.image.expire_quiescent;
+            image.standings = std::mem::take(&mut self.image.standings);
             image.hop_changes += self.image.hop_changes + 1;
             self.image = image;
             write_all(&mut self.tables, &plan::settle(&mut self.image))?;

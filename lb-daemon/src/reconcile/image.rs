@@ -18,6 +18,7 @@ use super::{
     addresses::Addresses,
     ranges::{Ranges, Slots},
     slow_start::Clock,
+    standing::Standings,
 };
 use crate::{
     config::model::{
@@ -49,6 +50,9 @@ pub struct Image {
     pub(super) replies: HashMap<ReplyEnd, ReplyEnd>,
     /// The option of this name.
     pub(super) expire_quiescent: bool,
+    /// What health checks make of services; of the others all reals are up. It is not in
+    /// the maps.
+    pub(super) standings: HashMap<ServiceId, Standings>,
     pub(super) service_slots: Slots,
     pub(super) real_slots: Slots,
     pub(super) hop_slots: Slots,
@@ -178,6 +182,7 @@ impl Image {
             pools: HashMap::new(),
             replies: HashMap::new(),
             expire_quiescent: false,
+            standings: HashMap::new(),
             service_slots: Slots::new(sizes.services, &none),
             real_slots: Slots::new(sizes.reals, &none),
             hop_slots: Slots::new(sizes.next_hops, &none),

@@ -17,6 +17,7 @@ pub mod policy;
 pub mod ranges;
 pub mod retire;
 mod slow_start;
+pub mod standing;
 
 pub use apply::{ReconcileError, Reconciler};
 pub use image::Image;

@@ -6,7 +6,7 @@ use std::{collections::HashSet, net::IpAddr, time::Instant};
 use lb_common::{
     addr::{Addr, Be16},
     real::{NextHop, Pool, RealServer, flag, slot},
-    scheduler::{Listed, maglev::Entrant},
+    scheduler::{Listed, NO_REAL, maglev::Entrant},
     service::{AddressKey, Plan, Policy, ReplyEnd, ServiceKey},
 };
 
@@ -14,16 +14,17 @@ pub use self::new_connections::expire_quiescent;
 pub(super) use self::scheduling::identity;
 use self::{
     new_connections::{drop_replies, ensure_policy, ensure_replies, reply_end, welcome},
-    scheduling::{ensure_plan, ensure_share},
+    scheduling::{Candidates, ensure_plan, ensure_share},
 };
 use super::{
     image::{
-        HopImage, Image, NO_HOP, RealImage, ServiceImage, nat_roles, service_key, service_role,
+        HopImage, Image, NO_HOP, RealImage, ServiceImage, Welcome, nat_roles, service_key,
+        service_role,
     },
     retire::{forget_if_empty, retire},
     slow_start,
 };
-use crate::config::model::{ForwardingMethod, Real, RealId, RealState, Service, ServiceId};
+use crate::config::model::{ForwardingMethod, Real, RealId, Service, ServiceId};
 
 /// One write to the maps.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,7 +116,7 @@ const NO_SERVICE: NoRoom = NoRoom {
     what: "service",
     key: "services",
 };
-const NO_REAL: NoRoom = NoRoom {
+const NO_REAL_SLOT: NoRoom = NoRoom {
     what: "real",
     key: "reals",
 };
@@ -137,6 +138,11 @@ pub fn service(
     let service_slot = ensure_service(image, service.id, &mut ops)?;
     ensure_pool(image, service, service_slot, &mut ops);
     ensure_policy(image, service, &mut ops);
+    let standings = image.standings.get(&service.id).cloned();
+    let standings = standings.unwrap_or_default();
+    let sorry = service.health.sorry_real();
+    // Who shall hear of nobody but the sorry server.
+    let is_closed = standings.is_lost && sorry.is_some();
     let mut listed = Vec::with_capacity(service.reals.len());
     let mut entrants = Vec::with_capacity(service.reals.len());
     // Reals whose slots are one behind the other cost least-cost schedulers least.
@@ -145,26 +151,50 @@ pub fn service(
         false => 0,
     };
     for real in &service.reals {
-        let slot = ensure_real(image, service, near, real, now, &mut ops)?;
+        let standing = standings.of(real.id);
+        let wanted = Wanted {
+            real,
+            weight: standing.weight(real),
+            welcome: welcome(real, standing, is_closed),
+        };
+        let slot = ensure_real(image, service, near, wanted, now, &mut ops)?;
         near = slot + 1;
-        let weight = real.effective_weight();
+        let weight = wanted.weight;
+        if is_closed || !standing.is_listed(real.state) {
+            continue;
+        }
         if weight > 0 && real.forward != ForwardingMethod::Nat {
             entrants.push(Entrant::new(slot, weight, identity(real.id)));
         }
         let share = ensure_share(image, service, slot, now, &mut ops);
-        // A real in maint is not there for the scheduler.
-        if real.state != RealState::Maint {
-            listed.push(Listed {
-                slot,
-                weight,
-                last_weight: u32::from(image.reals[&slot].server.last_weight),
-                share,
-                identity: identity(real.id),
-            });
-        }
+        listed.push(Listed {
+            slot,
+            weight,
+            last_weight: u32::from(image.reals[&slot].server.last_weight),
+            share,
+            identity: identity(real.id),
+        });
     }
+    // It has its slot and its next hop before it is needed. Nobody persists with it:
+    // its clients go where a real is as soon as there is one.
+    let backup = match &sorry {
+        None => NO_REAL,
+        Some(real) => {
+            let wanted = Wanted {
+                real,
+                weight: 0,
+                welcome: Welcome::Nobody,
+            };
+            ensure_real(image, service, near, wanted, now, &mut ops)?
+        }
+    };
     ensure_replies(image, service, &mut ops);
-    ensure_plan(image, service, listed, entrants, turn, now, &mut ops)?;
+    let candidates = Candidates {
+        listed,
+        entrants,
+        backup,
+    };
+    ensure_plan(image, service, candidates, turn, now, &mut ops)?;
     let entry = image.services.get_mut(&service.id).expect("made above");
     if !entry.bound {
         entry.bound = true;
@@ -179,7 +209,13 @@ pub fn service(
     let gone: Vec<RealId> = entry
         .reals
         .keys()
-        .filter(|id| service.reals.iter().all(|real| real.id != **id))
+        .filter(|id| {
+            service
+                .reals
+                .iter()
+                .chain(&sorry)
+                .all(|real| real.id != **id)
+        })
         .copied()
         .collect();
     for id in gone {
@@ -313,18 +349,32 @@ fn ensure_service(image: &mut Image, id: ServiceId, ops: &mut Vec<Op>) -> Result
     Ok(slot)
 }
 
+/// A real as it is to be.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    real: &'a Real,
+    /// In force.
+    weight: u32,
+    welcome: Welcome,
+}
+
 fn ensure_real(
     image: &mut Image,
     service: &Service,
     near: u32,
-    real: &Real,
+    wanted: Wanted<'_>,
     now: Instant,
     ops: &mut Vec<Op>,
 ) -> Result<u32, NoRoom> {
+    let Wanted {
+        real,
+        weight,
+        welcome,
+    } = wanted;
     let entry = &image.services[&service.id];
     let service_slot = entry.slot;
     let known = entry.reals.get(&real.id).copied();
-    let is_up = real.effective_weight() > 0;
+    let is_up = weight > 0;
     let was_up = known.is_some_and(|slot| image.reals[&slot].is_up());
     let up_since_ms = match known {
         Some(slot) if was_up && is_up => image.reals[&slot].server.up_since_ms,
@@ -332,7 +382,6 @@ fn ensure_real(
         _ => 0,
     };
     let next_hop = ensure_hop(image, real, known, ops)?;
-    let welcome = welcome(real);
     let lower = if real.lower_threshold == 0 {
         // ip_vs_unbind_dest() of ip_vs_conn.c: below 75 %.
         (u64::from(real.upper_threshold) * 3).div_ceil(4) as u32
@@ -344,8 +393,8 @@ fn ensure_real(
         address: Addr::from(real.id.address),
         service: service_slot,
         next_hop,
-        weight: real.effective_weight() as u16,
-        // As configured even where it is quiesced: so it does not depend on what
+        weight: weight as u16,
+        // As it would be even where it is quiesced: so it does not depend on what
         // this director has seen.
         last_weight: match real.weight.get() {
             0 => before,
@@ -378,7 +427,7 @@ fn ensure_real(
         }
         return Ok(slot);
     }
-    let slot = image.real_slots.take_near(near).ok_or(NO_REAL)?;
+    let slot = image.real_slots.take_near(near).ok_or(NO_REAL_SLOT)?;
     image.reals.insert(
         slot,
         RealImage {
@@ -451,7 +500,7 @@ fn ensure_hop(
         hop.users += 1;
         return Ok(hop.slot);
     }
-    let slot = image.hop_slots.take().ok_or(NO_REAL)?;
+    let slot = image.hop_slots.take().ok_or(NO_REAL_SLOT)?;
     let hop = NextHop {
         slot: slot::IN_USE,
         address: Addr::from(address),
@@ -466,5 +515,7 @@ fn ensure_hop(
 mod new_connections;
 mod scheduling;
 
+#[cfg(test)]
+mod health_tests;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,9 @@ pub use super::merge::Notes;
 use super::{
     entries::Entries,
     etag::{self, IfMatch},
-    handle::{ChangeError, NewReal, ObjectKind, RealPatch, ServicePatch, ServiceRef, unknown_real},
+    handle::{
+        ChangeError, NewReal, ObjectKind, RealPatch, Scope, ServicePatch, ServiceRef, unknown_real,
+    },
     marks::MarkEntry,
     timeouts::TimeoutEdits,
 };
@@ -407,6 +409,25 @@ impl Desired {
         }
         let first = first.ok_or_else(|| self.unknown(at))?;
         Ok((ids, first))
+    }
+
+    /// Services with those of their reals that are meant; a real needs a service.
+    pub fn in_scope(&self, of: &Scope) -> Result<Vec<(&ServiceEntry, &RealEntry)>, ChangeError> {
+        let found = match (&of.service, of.real) {
+            (None, _) => (0..self.services.len()).collect(),
+            (Some(at), None) => self.find_all(at)?,
+            (Some(at), Some((address, port))) => {
+                let found = self.find_reals(at, address, port)?.into_iter();
+                let pair = |(index, position): (usize, usize)| {
+                    let entry: &ServiceEntry = &self.services[index];
+                    (entry, &entry.reals[position])
+                };
+                return Ok(found.map(pair).collect());
+            }
+        };
+        let entries = found.into_iter().map(|index| &self.services[index]);
+        let pairs = entries.flat_map(|entry| entry.reals.iter().map(move |real| (entry, real)));
+        Ok(pairs.collect())
     }
 
     /// Where a real stands, in each of the services that are meant: in all of

@@ -3,11 +3,11 @@
 //! the other.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use aya::maps::{MapData, RingBuf};
@@ -25,7 +25,9 @@ use super::{
     differences::{difference, mark_differences},
     events::Events,
     handle::{By, ChangeError, Message, Reply, Request, ServiceRef},
+    health::{Health, Turn},
     interfaces::Interfaces,
+    passive::Passive,
     path_mtu::PathMtus,
     rates::Rates,
     reach::Reach,
@@ -35,7 +37,7 @@ use super::{
 };
 use crate::{
     api::wire::EventKind,
-    config::model::{Config, RealId, ServiceId},
+    config::model::{Alerts, Config, RealId, ServiceId},
     dataplane::{
         Programs,
         attach::Attachment,
@@ -44,8 +46,11 @@ use crate::{
         sweep::{How, Report, Sweeper, Whose},
     },
     net::hops::{Change, Hops, Resolution},
-    reconcile::{ReconcileError, Reconciler},
+    reconcile::{ReconcileError, Reconciler, standing::Standings},
 };
+
+/// How long a stop waits for commands that are to be told of it.
+const NOTICES_LIMIT: Duration = Duration::from_secs(10);
 
 /// The state task. [`Director::start`] brings the data plane up, and
 /// [`Director::run`] works until it is told to stop.
@@ -66,6 +71,10 @@ pub struct Director {
     pub(super) path_mtus: PathMtus,
     pub(super) slow_starts: SlowStarts,
     pub(super) rates: Rates,
+    pub(super) passive: Passive,
+    pub(super) health: Health,
+    /// Whom the mails go to.
+    pub(super) alerts: watch::Sender<Option<Alerts>>,
     pub(super) events_out: Events,
     pub(super) is_last_reload_good: bool,
     /// Where metrics are to be served, and why they are not.
@@ -100,6 +109,8 @@ enum Wake {
     Shares,
     Inspection,
     Rates,
+    /// Of these services checks think something new.
+    Health(HashSet<ServiceId>),
     RollBack,
     Walk(Option<Report>),
     Events(Vec<Event>),
@@ -134,6 +145,7 @@ impl Director {
                 () = sleep_until(inspect_at.into()) => Wake::Inspection,
                 () = sleep_until(sample_at.into()) => Wake::Rates,
                 () = sleep_until(roll_back_at.into()), if self.rollback.is_some() => Wake::RollBack,
+                services = self.health.news() => Wake::Health(services),
                 report = self.reports.recv() => Wake::Walk(report),
                 events = next_events(&mut self.events) => Wake::Events(events),
                 () = &mut stop => Wake::Stop,
@@ -156,6 +168,7 @@ impl Director {
                     self.sample_rates();
                     self.tell_of_others();
                 }
+                Wake::Health(services) => self.note_health(&services),
                 Wake::RollBack => self.roll_back().await,
                 Wake::Walk(Some(report)) => self.note_walk(&report).await,
                 Wake::Events(events) => self.note_events(&events),
@@ -166,6 +179,7 @@ impl Director {
                 Wake::Message(None) | Wake::Stop => break,
             }
         }
+        self.stop_health();
         if self.config.director.detach_on_exit {
             self.addresses.remove_all().await;
             match self.pins.remove() {
@@ -173,6 +187,7 @@ impl Director {
                 Err(error) => tracing::error!(%error, "detaching the data plane failed"),
             }
         }
+        self.health.finish(NOTICES_LIMIT).await;
     }
 
     async fn answer(&mut self, message: Message) {
@@ -252,6 +267,8 @@ impl Director {
             }
             Request::Connections(of, reply) => drop(reply.send(self.roster(&of))),
             Request::Flush(of, reply) => drop(reply.send(self.flush(&of, by))),
+            Request::Health(of, reply) => drop(reply.send(self.view_health(&of))),
+            Request::HealthHistory(of, reply) => drop(reply.send(self.view_history(&of))),
             Request::Timeouts(reply) => drop(reply.send(Ok(self.timeouts()))),
             Request::SetTimeouts(edits, reply) => {
                 drop(reply.send(self.set_timeouts(edits, by).await));
@@ -334,6 +351,9 @@ impl Director {
                 Err(ChangeError::Failed(format!("save the state: {error}")))
             }
         };
+        if done.is_ok() {
+            self.forget_changed(changed);
+        }
         self.schedule_shares();
         if self.reconciler.image().hop_changes() != hops {
             self.watch_hops().await;
@@ -352,20 +372,33 @@ impl Director {
         changed: &[ServiceId],
         marks_change: bool,
     ) -> Result<(), ChangeError> {
-        let Err(error) = self.apply(changed, marks_change) else {
+        let mut turns = Vec::new();
+        let done = self.apply(changed, marks_change, &mut turns);
+        let Err(error) = done else {
+            self.tell_turns(turns);
             return Ok(());
         };
         self.desired = before;
-        if let Err(error) = self.apply(changed, marks_change) {
+        if let Err(error) = self.apply(changed, marks_change, &mut turns) {
             tracing::error!(%error, "going back after a failed change failed");
+            for id in changed {
+                self.slow_starts.put_off(*id);
+            }
         }
+        self.tell_turns(turns);
         if let Err(error) = self.store.save(&self.desired) {
             tracing::error!(%error, "saving the state after a failed change failed");
         }
         Err(ChangeError::Failed(error.to_string()))
     }
 
-    fn apply(&mut self, changed: &[ServiceId], marks_change: bool) -> Result<(), ReconcileError> {
+    /// Adds to `turns` what has turned of the services' health by it.
+    fn apply(
+        &mut self,
+        changed: &[ServiceId],
+        marks_change: bool,
+        turns: &mut Vec<(ServiceId, Turn)>,
+    ) -> Result<(), ReconcileError> {
         let entries: HashMap<_, _> = match changed {
             [] => HashMap::new(),
             [id] => self
@@ -382,9 +415,20 @@ impl Director {
                 .collect(),
         };
         for id in changed.iter().filter(|id| !entries.contains_key(id)) {
+            self.health.remove(*id);
             self.reconciler.remove_service(*id)?;
+            self.reconciler.set_standings(*id, Standings::default());
         }
         let present = changed.iter().filter_map(|id| entries.get(id));
+        // Whom the checks find down must not be up for a moment.
+        for entry in present.clone() {
+            let image = self.reconciler.image();
+            let is_serving = |real| image.real_slot(entry.id, real).is_some();
+            self.health.watch(entry, is_serving);
+            turns.extend(self.health.take_note(entry));
+            let standings = self.health.standings(entry.id);
+            self.reconciler.set_standings(entry.id, standings);
+        }
         self.reconciler
             .set_services(present.map(|entry| entry.service()))?;
         if marks_change {

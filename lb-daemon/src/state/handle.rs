@@ -309,6 +309,8 @@ pub enum Request {
     DeleteMark(MarkRule, Reply<()>),
     Connections(Scope, Reply<Roster>),
     Flush(Scope, Reply<oneshot::Receiver<std::io::Result<()>>>),
+    Health(Scope, Reply<Vec<wire::Check>>),
+    HealthHistory(Scope, Reply<Vec<wire::Transition>>),
     Timeouts(Reply<Timeouts>),
     SetTimeouts(TimeoutEdits, Reply<Timeouts>),
     /// None: of every service.
@@ -477,6 +479,16 @@ impl Handle {
             outcome.map_err(|error| ChangeError::Failed(format!("cut the connections: {error}")))
         })
         .await
+    }
+
+    /// Every check that is meant.
+    pub async fn health(&self, of: Scope) -> Result<Vec<wire::Check>, ChangeError> {
+        self.ask(|reply| Request::Health(of, reply)).await
+    }
+
+    /// How the reals that are meant have gone down and come up.
+    pub async fn health_history(&self, of: Scope) -> Result<Vec<wire::Transition>, ChangeError> {
+        self.ask(|reply| Request::HealthHistory(of, reply)).await
     }
 
     /// The timeouts that run: the file's with the runtime's changes.

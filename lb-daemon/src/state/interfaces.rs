@@ -3,6 +3,7 @@
 //! VLAN interfaces, and the operator hears of what is in the packets' way.
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -96,6 +97,14 @@ impl Director {
                 ways.entry(hop.egress.ifindex).or_default().push(*address);
             }
         }
+        let egresses = ways.keys().filter_map(|index| links.get(*index));
+        let probed: BTreeSet<_> = egresses.map(|link| link.name.clone()).collect();
+        let own = self.config.director.interfaces.iter().cloned();
+        let probed = probed.into_iter().chain(own).collect::<BTreeSet<_>>();
+        self.health
+            .checks
+            .path
+            .set_interfaces(probed.into_iter().collect());
         let found = survey::look(&self.attachments, &links, &ways);
         let before = std::mem::replace(&mut interfaces.findings, found);
         let found = &interfaces.findings;
@@ -108,6 +117,7 @@ impl Director {
         for finding in before.iter().filter(|old| !is_among(old, found)) {
             info!("no longer so: {finding}");
         }
+        self.retry_checks();
     }
 
     fn revisit_attachments(&mut self) -> Result<(), DataPlaneError> {

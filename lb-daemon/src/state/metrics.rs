@@ -173,11 +173,19 @@ impl Director {
             (
                 "backend_weight",
                 "Weight in force, without slow start.",
-                &|_, real: &RealEntry| Ok(real.real.effective_weight()),
+                &|service, of| {
+                    let standing = self.health.standing(service.id, of.real.id);
+                    Ok(standing.weight(&of.real))
+                },
             ),
-            ("backend_up", "1: it is not known to be down.", &|_, _| {
-                Ok(1)
-            }),
+            (
+                "backend_up",
+                "1: it is not known to be down.",
+                &|service, of| {
+                    let standing = self.health.standing(service.id, of.real.id);
+                    Ok(standing.is_up().into())
+                },
+            ),
         ];
         for (name, help, value) in families {
             text.family(name, "gauge", help);
@@ -187,7 +195,22 @@ impl Director {
                 }
             }
         }
+        self.check_durations(text);
         Ok(())
+    }
+
+    fn check_durations(&self, text: &mut Text) {
+        let name = "backend_check_duration_seconds";
+        text.family(name, "gauge", "The longest of its checks' last answers.");
+        for service in &self.desired.services {
+            for real in &service.reals {
+                let running = self.health.checks.of(service.id, real.real.id);
+                let took = running.iter().filter_map(|of| Some(of.known().last?.took));
+                if let Some(longest) = took.max() {
+                    text.sample(name, Backend(service, real), longest.as_secs_f64());
+                }
+            }
+        }
     }
 }
 

@@ -128,6 +128,7 @@ impl Director {
             Ok(counters) => {
                 self.rates
                     .sample(&counters, |slot| image.is_real_slot(slot));
+                self.hurry_checks(&counters);
             }
             Err(error) => warn!(%error, "the counters cannot be read"),
         }

@@ -110,7 +110,12 @@ impl Director {
             let before = std::mem::replace(listen, config.metrics.listen);
             before != *listen
         });
+        self.alerts.send_if_modified(|alerts| {
+            let before = std::mem::replace(alerts, config.alerts.clone());
+            before != *alerts
+        });
         self.config = config;
+        self.forget_health();
         // What was said before and still holds is not said again.
         self.warnings
             .retain(|warning| Self::is_about_forwarding(warning));
@@ -122,7 +127,7 @@ impl Director {
             info!("{line}");
             self.events_out.send(EventKind::Service, None, line.clone());
         }
-        for warning in notes.warnings.iter().chain(&self.not_acted_on()) {
+        for warning in &notes.warnings {
             warn!("{warning}");
         }
         Ok(ReloadReport {

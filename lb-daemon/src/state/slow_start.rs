@@ -19,6 +19,15 @@ pub(super) struct SlowStarts {
     late: Vec<ServiceId>,
 }
 
+impl SlowStarts {
+    /// A service's plan could not be written: it is tried again.
+    pub(super) fn put_off(&mut self, service: ServiceId) {
+        if !self.late.contains(&service) {
+            self.late.push(service);
+        }
+    }
+}
+
 impl Director {
     /// Plans the services anew in which a share is to grow.
     pub(super) fn grow_shares(&mut self) {
@@ -36,7 +45,7 @@ impl Director {
                 Ok(()) => debug!(service = %id, "slow start goes on"),
                 Err(error) => {
                     warn!(service = %id, %error, "slow start is held up");
-                    self.slow_starts.late.push(id);
+                    self.slow_starts.put_off(id);
                 }
             }
         }

@@ -22,7 +22,9 @@ use super::{
     director::Director,
     events::Events,
     footprint::Footprint,
+    health::{Health, Turn},
     interfaces::{Interfaces, write_ports},
+    passive::Passive,
     path_mtu::PathMtus,
     rates::Rates,
     reach::Reach,
@@ -31,13 +33,14 @@ use super::{
     store::Store,
 };
 use crate::{
-    config::model::{Config, Defence, ForwardingMethod},
+    config::model::{Config, Defence, ForwardingMethod, ServiceId},
     dataplane::{
         DataPlaneError, Loaded, Programs, Sizes, attach, bpffs,
         buckets::ConnectionTables,
         migrate::{self, Migration},
         pinned::{PinDir, lock_dir},
         privilege::check_privilege,
+        probe_path,
         sweep::{How, Sweeper, Whose},
     },
     net::{NetError, hops::Hops, links::Links},
@@ -106,11 +109,23 @@ impl Director {
         let (addresses, unread) = Addresses::new(state_dir);
         let (stored, warning) = store.load();
         let (desired, notes) = Desired::merge(&config.services, &config.marks, &stored, true);
+        let alerts = watch::Sender::new(config.alerts.clone());
+        let (mut health, no_history) = Health::new(state_dir, alerts.subscribe());
+        let interfaces = config.director.interfaces.clone();
+        health.checks.path.set_interfaces(interfaces);
+        health.checks.is_restart = pins.is_populated();
+        // They may have their first answers by the time that the programs are loaded.
+        for entry in &desired.services {
+            health.watch(entry, |_| false);
+            // What they were when lbd last knew; what turns from here on is told.
+            health.take_note(entry);
+        }
         let mut warnings: Vec<String> = notes
             .warnings
             .into_iter()
             .chain(warning)
             .chain(unread)
+            .chain(no_history)
             .collect();
         // The file was changed while no daemon ran, which would have refused
         // it.
@@ -143,6 +158,7 @@ impl Director {
         let setting_up = set_up(
             &config,
             &desired,
+            &mut health,
             &pins,
             sizes,
             loaded,
@@ -167,6 +183,7 @@ impl Director {
             sweeper,
             connection_tables,
             reports,
+            turns,
         } = parts;
         let listen = config.metrics.listen;
         let mut director = Self {
@@ -186,6 +203,9 @@ impl Director {
             path_mtus: PathMtus::default(),
             slow_starts: SlowStarts::default(),
             rates: Rates::default(),
+            passive: Passive::default(),
+            health,
+            alerts,
             events_out: Events::default(),
             is_last_reload_good: true,
             metrics_listen: watch::Sender::new(listen),
@@ -202,7 +222,7 @@ impl Director {
             foreign: Vec::new(),
             _state_lock: state_lock,
         };
-        for warning in director.warnings.iter().chain(&director.not_acted_on()) {
+        for warning in &director.warnings {
             warn!("{warning}");
         }
         if let Err(error) = director.store.save(&director.desired) {
@@ -210,6 +230,10 @@ impl Director {
         }
         director.resume_rollback();
         director.schedule_shares();
+        director.health.checks.is_restart = false;
+        director.forget_health();
+        director.greet(&turns);
+        director.tell_turns(turns);
         director.watch_hops().await;
         // The answers that came while the rest was set up.
         while let Ok(changes) = director.hop_changes.try_recv() {
@@ -236,14 +260,21 @@ struct Parts {
     sweeper: Sweeper,
     connection_tables: Arc<ConnectionTables>,
     reports: mpsc::Receiver<crate::dataplane::sweep::Report>,
+    /// Of health, to be told when all is in place.
+    turns: Vec<(ServiceId, Turn)>,
 }
 
+#[expect(
+    clippy::too_many_arguments,
+    reason = "all that a start has made so far"
+)]
 /// From loaded programs to attached ones. Interfaces are attached before the
 /// first write to an adopted map, and what is to be written is planned once
 /// before: what can fail comes first.
 fn set_up(
     config: &Config,
     desired: &Desired,
+    health: &mut Health,
     pins: &PinDir,
     sizes: Sizes,
     loaded: Loaded,
@@ -275,6 +306,12 @@ fn set_up(
         warn!(%error, "the programs' log cannot be read");
     }
     let mut reconciler = Reconciler::new(tables, sizes)?;
+    let mut turns = Vec::new();
+    for entry in &desired.services {
+        // What has been found meanwhile.
+        turns.extend(health.take_note(entry));
+        reconciler.set_standings(entry.id, health.standings(entry.id));
+    }
     let ours: HashSet<_> = desired.services.iter().map(|entry| entry.id).collect();
     let strangers: Vec<_> = reconciler
         .image()
@@ -352,12 +389,15 @@ fn set_up(
         sweeper,
         connection_tables: Arc::new(connection_tables),
         reports,
+        turns,
     })
 }
 
 /// Reals that the maps have of a service, and neither the file nor the state has.
 fn alien_reals(image: &Image, entry: &ServiceEntry) -> Option<String> {
-    let known: HashSet<_> = entry.reals.iter().map(|of| of.real.id).collect();
+    let sorry = entry.health.sorry_server.map(|sorry| sorry.id);
+    let reals = entry.reals.iter().map(|of| of.real.id);
+    let known: HashSet<_> = reals.chain(sorry).collect();
     let pinned = image.reals_of(entry.id).filter(|real| {
         // Others have been deleted before, and are there for their connections.
         !known.contains(real) && image.real_slot(entry.id, *real).is_some()
@@ -376,8 +416,8 @@ fn alien_reals(image: &Image, entry: &ServiceEntry) -> Option<String> {
     ))
 }
 
-/// What reading a large configuration took is not needed any more, and `malloc` would
-/// keep it.
+/// What reading a large configuration took, or making a long list, is not needed any more,
+/// and `malloc` would keep it.
 pub(super) fn give_memory_back() {
     // SAFETY: it has no conditions.
     unsafe { libc::malloc_trim(0) };
@@ -436,6 +476,9 @@ pub async fn unload(config: &Config) -> Result<Unloaded, StartError> {
     if let Some(pins) = pins {
         data_plane = pins.is_populated();
         pins.remove()?;
+    }
+    if let Err(error) = probe_path::remove_leftovers() {
+        warn!(%error, "filters of traffic control of health probes stay");
     }
     match &problems[..] {
         [] => Ok(Unloaded {

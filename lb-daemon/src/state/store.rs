@@ -60,10 +60,15 @@ impl Store {
 
 /// Puts a file that cannot be read out of the way, and says where it is: beside those
 /// of earlier times, which may be all that is left of what somebody looks for.
-pub(super) fn set_aside(path: &Path) -> String {
-    let numbered = (1_u32..).map(|number| path.with_extension(format!("json.bad.{number}")));
-    let aside = iter::once(path.with_extension("json.bad"))
-        .chain(numbered)
+pub(crate) fn set_aside(path: &Path) -> String {
+    let with = |suffix: String| {
+        let mut aside = path.as_os_str().to_owned();
+        aside.push(suffix);
+        PathBuf::from(aside)
+    };
+    let aside = iter::once(".bad".to_owned())
+        .chain((1_u32..).map(|number| format!(".bad.{number}")))
+        .map(with)
         .find(|aside| fs::symlink_metadata(aside).is_err())
         .expect("a number that is free");
     match fs::rename(path, &aside) {

@@ -1,12 +1,15 @@
 //! The running state as the API shows it.
 
+use std::time::SystemTime;
+
 use lb_common::{scheduler::FULL_SHARE, stats::RealStats};
 
 use super::{
     desired::{RealEntry, ServiceEntry},
     director::Director,
     etag,
-    handle::{ChangeError, ServiceRef, Show},
+    handle::{ChangeError, Scope, ServiceRef, Show},
+    start::give_memory_back,
 };
 use crate::{
     api::wire,
@@ -17,6 +20,9 @@ use crate::{
 
 /// Reals without a next hop that the status names.
 const UNRESOLVED: usize = 1000;
+
+/// Bytes of a list whose making leaves much behind.
+const LARGE: usize = 8 << 20;
 
 impl Director {
     /// Every service with its counts and counters, in order, as a JSON array of what
@@ -40,6 +46,9 @@ impl Director {
             written.map_err(|error| ChangeError::Failed(error.to_string()))?;
         }
         json.push(b']');
+        if json.len() > LARGE {
+            give_memory_back();
+        }
         Ok(json)
     }
 
@@ -79,6 +88,18 @@ impl Director {
             .iter()
             .map(|real| self.view_real(entry, real, &stats_of))
             .collect();
+        let sorry_server = entry.health.sorry_real().map(|real| {
+            let of = RealEntry {
+                real,
+                owner: entry.owner,
+                edited: false,
+            };
+            let mut shown = self.view_real(entry, &of, &stats_of)?;
+            let is_in_force = !self.health.has_quorum(entry.id);
+            shown.listed_weight = shown.listed_weight.filter(|_| is_in_force);
+            Ok::<_, DataPlaneError>(shown)
+        });
+        let sorry_server = sorry_server.transpose()?;
         let mut stats = match image.service_slot(entry.id) {
             Some(slot) => tables.service_stats(slot)?,
             None => RealStats::default(),
@@ -104,6 +125,8 @@ impl Director {
             on_down: entry.on_down.name().into(),
             rate_limit: entry.rate_limit.map(wire::RateLimit::from),
             reals: reals?,
+            sorry_server,
+            quorum: self.health.has_quorum(entry.id),
             stats: stats.into(),
             rates: rates.into(),
             etag: String::new(),
@@ -119,6 +142,7 @@ impl Director {
         let tables = self.reconciler.tables();
         let real = &entry.real;
         let share = self.reconciler.image().share(service.id, real.id);
+        let standing = self.health.standing(service.id, real.id);
         let slot = self.reconciler.real_slot(service.id, real.id);
         let (counts, stats) = match slot {
             Some(slot) => (tables.real_counts(slot)?, stats_of(slot)?),
@@ -129,9 +153,10 @@ impl Director {
             forward: real.forward.name().into(),
             tunnel: wire::Tunnel::of(real),
             weight: real.weight.get(),
-            effective_weight: (real.effective_weight() * share).div_ceil(FULL_SHARE),
+            effective_weight: (standing.weight(real) * share).div_ceil(FULL_SHARE),
             state: real.state.name().into(),
-            health: "up".into(),
+            health: health_word(standing.is_up()),
+            listed_weight: standing.listed_weight(real),
             owner: entry.owner,
             next_hop: match self.unreachable(entry) {
                 Some(reason) => reason.to_string(),
@@ -225,6 +250,61 @@ impl Director {
             warnings: self.all_warnings(),
         })
     }
+}
+
+impl Director {
+    /// Every check of the reals that are meant, in order.
+    pub(super) fn view_health(&self, of: &Scope) -> Result<Vec<wire::Check>, ChangeError> {
+        let reals = self.desired.in_scope(of)?;
+        let mut shown = Vec::new();
+        for (service, of) in reals {
+            let real = of.real.id;
+            let running = self.health.checks.of(service.id, real);
+            shown.extend(running.iter().map(|running| {
+                let known = running.known();
+                wire::Check {
+                    service: service.id.to_string(),
+                    real: real.to_string(),
+                    of_type: running.probe_type().name().into(),
+                    health: health_word(known.is_up),
+                    since: rfc3339(known.since),
+                    last: known.last.map(|last| wire::Answer {
+                        ok: last.failure.is_none(),
+                        reason: last.failure.or(last.warning).unwrap_or_default(),
+                        duration_ms: last.took.as_millis().try_into().unwrap_or(u64::MAX),
+                    }),
+                }
+            }));
+        }
+        Ok(shown)
+    }
+
+    /// How the reals that are meant have gone down and come up.
+    pub(super) fn view_history(&self, of: &Scope) -> Result<Vec<wire::Transition>, ChangeError> {
+        let reals = self.desired.in_scope(of)?;
+        let mut shown = Vec::new();
+        for (service, of) in reals {
+            let real = of.real.id;
+            let transitions = self.health.history.of(service.id, real);
+            shown.extend(transitions.map(|transition| wire::Transition {
+                service: service.id.to_string(),
+                real: real.to_string(),
+                time: rfc3339(transition.at),
+                health: health_word(transition.is_up),
+                check: transition.check.clone(),
+                reason: transition.reason.clone(),
+            }));
+        }
+        Ok(shown)
+    }
+}
+
+fn health_word(is_up: bool) -> String {
+    if is_up { "up" } else { "down" }.into()
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(time).to_string()
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]

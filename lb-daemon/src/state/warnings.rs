@@ -11,7 +11,7 @@ use super::{
     director::Director,
 };
 use crate::{
-    config::{accepted, model::ForwardingMethod},
+    config::model::ForwardingMethod,
     net::{
         forwarding::{self, Family},
         ownership,
@@ -42,19 +42,10 @@ impl Director {
             .chain(self.addresses.warnings())
             .chain(rollback)
             .chain(metrics);
-        lasting.chain(passing).chain(self.not_acted_on()).collect()
-    }
-
-    /// What the configuration asks for in vain.
-    pub(super) fn not_acted_on(&self) -> Vec<String> {
-        let asks = |entry: &&ServiceEntry| {
-            let reals = entry.reals.iter().map(|of| of.real.health.as_deref());
-            accepted::asks_for_checks(&entry.health, reals)
-        };
-        let services = self.desired.services.iter().filter(asks);
-        let mut warnings = accepted::of_sections(self.config.alerts.as_ref());
-        warnings.extend(accepted::of_services(services.map(|entry| entry.id)));
-        warnings
+        lasting
+            .chain(passing)
+            .chain(self.health.warnings())
+            .collect()
     }
 
     /// nat needs the kernel's forwarding for the way back; dr and tun do not.

@@ -3,6 +3,7 @@
 //! network namespace and a mount namespace of its own, and both ends of its veth
 //! pairs in it. The program is the decapsulator's: what matters is where it is.
 
+mod probe_path;
 mod world;
 
 use std::{

@@ -33,8 +33,8 @@ macro_rules! modules {
 }
 lb_common::schedulers!(modules);
 
-/// Picks from the plan in force and makes the connection; without a pick the
-/// client hears "port unreachable".
+/// Picks from the plan in force and makes the connection; without a pick the sorry
+/// server has it, or the client hears "port unreachable".
 #[inline(always)]
 pub fn run<P: Pick>(packet: &Packet) -> u32 {
     let Some(scratch) = stage::scratch() else {
@@ -45,7 +45,11 @@ pub fn run<P: Pick>(packet: &Packet) -> u32 {
     };
     // SAFETY: a map value; what may change meanwhile is `turn` alone, which
     // picks do not read.
-    let real = P::pick(unsafe { &*plan }, &Maps { plan, scratch });
+    let mut real = P::pick(unsafe { &*plan }, &Maps { plan, scratch });
+    if real == NO_REAL {
+        // SAFETY: as above.
+        real = unsafe { (*plan).backup };
+    }
     if real != NO_REAL {
         scratch.real = real;
         return arrive::picked(packet, scratch);

@@ -30,10 +30,13 @@ const LLVM_VARIABLES: [(&str, &str); 2] = [
 ];
 
 /// Packages that bring a service, and its name.
-const SERVICES: [(&str, &str); 4] = [
+const SERVICES: [(&str, &str); 7] = [
     ("nginx-light", "nginx"),
     ("bind9", "named"),
     ("vsftpd", "vsftpd"),
+    ("opensmtpd", "opensmtpd"),
+    ("redis-server", "redis-server"),
+    ("mariadb-server", "mariadb"),
     ("haproxy", "haproxy"),
 ];
 

@@ -52,7 +52,7 @@ pub(crate) struct Program {
 }
 
 /// What the demo and the end-to-end tests start.
-static PROGRAMS: [Program; 12] = [
+static PROGRAMS: [Program; 17] = [
     program("ip", "iproute2", "namespaces, links, routes"),
     program("ethtool", "ethtool", "switching offloads off"),
     program("nginx", "nginx-light", "the reals' web servers"),
@@ -65,6 +65,15 @@ static PROGRAMS: [Program; 12] = [
     program("vsftpd", "vsftpd", "the reals' FTP servers"),
     program("lftp", "lftp", "the FTP servers' clients"),
     program("openssl", "openssl", "the web servers' certificates"),
+    program("smtpd", "opensmtpd", "the reals' mail servers"),
+    program(
+        "redis-server",
+        "redis-server",
+        "the reals' key-value stores",
+    ),
+    program("redis-cli", "redis-tools", "the key-value stores' clients"),
+    program("mariadbd", "mariadb-server", "the reals' databases"),
+    program("mariadb", "mariadb-client", "the databases' clients"),
 ];
 
 /// What `cargo xtask bench compare` starts besides.

@@ -63,6 +63,17 @@ pub(super) fn all() -> Vec<(&'static str, Vec<Of>)> {
         ("/v1/marks", marks()),
         ("/v1/connections", connections()),
         (
+            "/v1/health",
+            vec![scoped("What every check thinks of its real", list("Check"))],
+        ),
+        (
+            "/v1/health/history",
+            vec![scoped(
+                "The last changes of reals' health, the oldest of each first",
+                list("Transition"),
+            )],
+        ),
+        (
             "/v1/status",
             vec![get("What runs, and how", named("Status"), ANY)],
         ),
@@ -242,6 +253,15 @@ fn connections() -> Vec<Of> {
         .parameter(query("real", values::real_ref()))
         .response("204", Response::new("None is left"));
     vec![(Get, list.build()), (Delete, flush.build())]
+}
+
+/// A question about everything, or about a service or a real.
+fn scoped(summary: &str, shown: impl Into<RefOr<Schema>>) -> Of {
+    let operation = start(summary, NAMED)
+        .parameter(query("service", values::service_ref()))
+        .parameter(query("real", values::real_ref()))
+        .response("200", json(summary, shown));
+    (Get, operation.build())
 }
 
 fn timeouts() -> Vec<Of> {

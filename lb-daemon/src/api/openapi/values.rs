@@ -7,7 +7,10 @@ use utoipa::openapi::{
 };
 
 use super::patterns::{self, whole};
-use crate::config::model::{ForwardingMethod, OnDown, Protocol, RealState, Scheduler, TunnelKind};
+use crate::config::{
+    model::{ForwardingMethod, OnDown, Protocol, RealState, Scheduler, TunnelKind},
+    probe::ProbeType,
+};
 use lb_common::connection_state::ConnectionState;
 
 /// Defines the values that have a name, and [`named`], which has them all.
@@ -76,8 +79,12 @@ pub(in crate::api) fn interface_mode() -> Object {
     word(["native", "generic", "detached"])
 }
 
+pub(in crate::api) fn probe_type() -> Object {
+    word(ProbeType::ALL.map(ProbeType::name))
+}
+
 pub(in crate::api) fn health() -> Object {
-    word(["up"])
+    word(["up", "down"])
 }
 
 /// One of these words.

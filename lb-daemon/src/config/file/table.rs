@@ -42,9 +42,7 @@ impl<'a> Table<'a> {
             span,
             entries,
         };
-        table.refuse_keys_but("key", |key| {
-            section.keys.iter().any(|(name, _)| *name == key)
-        })?;
+        table.refuse_keys_but("key", |key| section.keys.contains(&key))?;
         Ok(table)
     }
 
@@ -104,7 +102,7 @@ impl<'a> Table<'a> {
             return Ok(());
         };
         let word = key.get_ref().as_ref();
-        let names = self.section.keys.iter().map(|(name, _)| *name);
+        let names = self.section.keys.iter().copied();
         let names: Vec<_> = names.filter(|name| valid(name)).collect();
         let problem = match nearest(word, &names) {
             Some(near) if is_near(word, near) => format!("unknown {kind}; did you mean {near}?"),

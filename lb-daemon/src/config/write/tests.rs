@@ -19,6 +19,7 @@ use crate::config::{
         VirtualAddress, Weight, XdpMode,
     },
     timeouts::KEYS,
+    via,
 };
 
 fn read_back(config: &Config) -> Config {
@@ -231,9 +232,26 @@ fn services(rng: &mut Rng, group: u8) -> Vec<Service> {
             id,
             address(150, 1),
         ));
+        if via::check(&service).is_err() {
+            ask_reals_themselves(&mut service);
+        }
         service
     };
     ids.into_iter().map(service).collect()
+}
+
+/// No check by the service's address.
+fn ask_reals_themselves(service: &mut Service) {
+    let by_themselves = |checks: &mut Vec<Check>| {
+        for check in checks {
+            check.via = Via::Real;
+        }
+    };
+    by_themselves(&mut Arc::make_mut(&mut service.health).checks);
+    let healths = service.reals.iter_mut().filter_map(|r| r.health.as_mut());
+    for checks in healths.filter_map(|health| Arc::make_mut(health).checks.as_mut()) {
+        by_themselves(checks);
+    }
 }
 
 fn real(rng: &mut Rng, address: IpAddr, of: ServiceId, forward: ForwardingMethod) -> Real {
@@ -267,7 +285,7 @@ fn real(rng: &mut Rng, address: IpAddr, of: ServiceId, forward: ForwardingMethod
         };
     }
     let health = RealHealth {
-        checks: maybe(rng, checks),
+        checks: maybe(rng, |rng| checks(rng, of)),
         notify_up: one(rng, &[vec![], argv()]),
         notify_down: one(rng, &[vec![], argv()]),
     };
@@ -278,7 +296,7 @@ fn real(rng: &mut Rng, address: IpAddr, of: ServiceId, forward: ForwardingMethod
 fn health(rng: &mut Rng, of: ServiceId, sorry: IpAddr) -> Health {
     let up = rng.u32(1..10);
     Health {
-        checks: checks(rng),
+        checks: checks(rng, of),
         require: one(rng, &Require::ALL),
         quorum: one(
             rng,
@@ -308,11 +326,11 @@ fn argv() -> Vec<String> {
         .into()
 }
 
-fn checks(rng: &mut Rng) -> Vec<Check> {
-    (0..rng.usize(0..3)).map(|_| check(rng)).collect()
+fn checks(rng: &mut Rng, of: ServiceId) -> Vec<Check> {
+    (0..rng.usize(0..3)).map(|_| check(rng, of)).collect()
 }
 
-fn check(rng: &mut Rng) -> Check {
+fn check(rng: &mut Rng, of: ServiceId) -> Check {
     let probe = probe(rng);
     let of_type = probe.probe_type();
     let mut check = Check::new(probe);
@@ -328,9 +346,12 @@ fn check(rng: &mut Rng) -> Check {
     check.omega = rng.bool();
     check.on_failure = one(rng, &OnFailure::ALL);
     if of_type.has_key("port") {
-        check.port = maybe(rng, |rng| rng.u16(1..));
+        // Where the service has many, the reals may have none to ask.
+        let needed = (of.default_real_port() == 0).then_some(8080);
+        check.port = maybe(rng, |rng| rng.u16(1..)).or(needed);
     }
-    if of_type.has_key("via") {
+    // A firewall mark has no address to ask for.
+    if of_type.has_key("via") && of.address().is_some() {
         check.via = one(rng, &Via::ALL);
     }
     check

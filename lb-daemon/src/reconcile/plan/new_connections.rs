@@ -14,14 +14,19 @@ use lb_common::{
 use super::Op;
 use crate::{
     config::model::{ForwardingMethod, IpFamily, Real, RealState, Service, ServiceId},
-    reconcile::image::{Image, Welcome},
+    reconcile::{
+        image::{Image, Welcome},
+        standing::Standing,
+    },
 };
 
-/// What persistent clients may expect of a real.
-pub(super) fn welcome(real: &Real) -> Welcome {
+/// What persistent clients may expect of a real; `is_closed`: the service has lost its
+/// quorum to a sorry server.
+pub(super) fn welcome(real: &Real, standing: Standing, is_closed: bool) -> Welcome {
     match real.state {
+        _ if is_closed || !standing.is_up() => Welcome::Nobody,
         RealState::Maint => Welcome::Nobody,
-        _ if real.effective_weight() == 0 => Welcome::Known,
+        _ if standing.weight(real) == 0 => Welcome::Known,
         _ => Welcome::All,
     }
 }
@@ -87,6 +92,7 @@ pub(super) fn ensure_replies(image: &mut Image, service: &Service, ops: &mut Vec
     let wanted: HashSet<ReplyEnd> = service
         .reals
         .iter()
+        .chain(&service.health.sorry_real())
         .filter(|real| service.one_packet && real.forward == ForwardingMethod::Nat)
         .map(|real| ReplyEnd {
             address: Addr::from(real.id.address),

@@ -47,15 +47,28 @@ pub(super) fn ensure_share(
     share
 }
 
+/// Whom a plan is made of.
+pub(super) struct Candidates {
+    pub listed: Vec<Listed>,
+    /// Of those, who can do without an entry.
+    pub entrants: Vec<Entrant>,
+    /// The slot of who takes what none of them does, or [`scheduler::NO_REAL`].
+    pub backup: u32,
+}
+
 pub(super) fn ensure_plan(
     image: &mut Image,
     service: &Service,
-    listed: Vec<Listed>,
-    mut entrants: Vec<Entrant>,
+    candidates: Candidates,
     turn: Option<u64>,
     now: Instant,
     ops: &mut Vec<Op>,
 ) -> Result<(), NoRoom> {
+    let Candidates {
+        listed,
+        mut entrants,
+        backup,
+    } = candidates;
     let layout = service.scheduler.layout();
     let options = scheduler::Options {
         flags: service.scheduler_flags,
@@ -73,6 +86,7 @@ pub(super) fn ensure_plan(
         cycle,
         table_length: table.len() as u32,
         listed: listed.len() as u32,
+        backup,
         ..Plan::default()
     };
     let mut all = words;

@@ -6,7 +6,7 @@ use lb_common::scheduler::Scheduler;
 
 use super::*;
 use crate::{
-    config::model::{Capacity, ForwardingMethod, Protocol, Tunnel, TunnelKind, Weight},
+    config::model::{Capacity, ForwardingMethod, Protocol, RealState, Tunnel, TunnelKind, Weight},
     dataplane::Sizes,
     reconcile::{
         image::{PLAN_REST, nat_role},
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-fn image() -> Image {
+pub(super) fn image() -> Image {
     Image::empty(&Sizes::from(Capacity {
         services: 4,
         reals: 8,
@@ -23,7 +23,7 @@ fn image() -> Image {
     }))
 }
 
-fn web(scheduler: Scheduler, weights: &[(u8, u32)]) -> Service {
+pub(super) fn web(scheduler: Scheduler, weights: &[(u8, u32)]) -> Service {
     let real = |&(host, weight): &(u8, u32)| {
         let id = RealId {
             address: IpAddr::from([10, 0, 0, host]),

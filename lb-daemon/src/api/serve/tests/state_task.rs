@@ -33,6 +33,8 @@ fn shown(service: &Service) -> wire::Service {
         on_down: service.on_down.name().into(),
         rate_limit: service.rate_limit.map(Into::into),
         reals: service.reals.iter().map(shown_real).collect(),
+        sorry_server: None,
+        quorum: true,
         stats: wire::Stats {
             connections: 5,
             ..Default::default()
@@ -51,6 +53,7 @@ fn shown_real(real: &Real) -> wire::Real {
         effective_weight: real.effective_weight(),
         state: real.state.name().into(),
         health: "up".into(),
+        listed_weight: Some(real.weight.get()),
         owner: wire::Owner::Runtime,
         next_hop: "resolved".into(),
         upper_threshold: real.upper_threshold,
@@ -62,6 +65,32 @@ fn shown_real(real: &Real) -> wire::Real {
         stats: wire::Stats::default(),
         rates: wire::Stats::default(),
         etag: "\"1\"".into(),
+    }
+}
+
+fn a_check() -> wire::Check {
+    wire::Check {
+        service: "tcp:192.0.2.10:80".into(),
+        real: "10.0.0.2:80".into(),
+        of_type: "http".into(),
+        health: "down".into(),
+        since: "2026-01-02T03:04:05.000Z".into(),
+        last: Some(wire::Answer {
+            ok: false,
+            reason: "status 503".into(),
+            duration_ms: 3,
+        }),
+    }
+}
+
+fn a_transition() -> wire::Transition {
+    wire::Transition {
+        service: "tcp:192.0.2.10:80".into(),
+        real: "10.0.0.2:80".into(),
+        time: "2026-01-02T03:04:05.000Z".into(),
+        health: "down".into(),
+        check: "http".into(),
+        reason: "status 503".into(),
     }
 }
 
@@ -108,6 +137,8 @@ pub(super) async fn state_task(mut requests: mpsc::Receiver<Message>) {
                     find(&mut services, &at).map(|service| vec![shown(service)]),
                 );
             }
+            Request::Health(_, reply) => answer(reply, Ok(vec![a_check()])),
+            Request::HealthHistory(_, reply) => answer(reply, Ok(vec![a_transition()])),
             Request::Status(reply) => {
                 answer(reply, Err(ChangeError::Failed("map is gone".into())));
             }

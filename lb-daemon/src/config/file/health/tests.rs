@@ -355,3 +355,41 @@ fn quorum_and_sorry_server() {
         assert_eq!(refused(text), format!("lbd.toml:7: {expected}"));
     }
 }
+
+/// A service that has many ports leaves its reals none that a check could ask: it
+/// needs one of its own, be it the service's or the real's.
+#[test]
+fn a_check_without_a_port_is_refused() {
+    const EVERY: &str = "port = 0\npersistence = { timeout = '6m' }\n";
+    const REAL: &str = "[[service.real]]\naddress = '10.0.0.2'\n";
+    let parsed = |text: &str| {
+        let before = BEFORE.replace("port = 80\n", EVERY);
+        parse(&format!("{before}{text}"), "lbd.toml").map_err(|error| error.to_string())
+    };
+    let of_service = |check: &str| parsed(&format!("[service.health]\n{check}{REAL}"));
+    let of_real = |check: &str| parsed(&format!("{REAL}[service.real.health]\n{check}"));
+    for check in ["type = 'tcp'\n", "type = 'agent'\nvia = 'service'\n"] {
+        for (told, at) in [
+            (of_service(check), "service.health: "),
+            (of_real(check), "service.real.health: "),
+        ] {
+            let told = told.unwrap_err();
+            assert!(told.contains(at), "{told}");
+            assert!(
+                told.contains("service tcp:192.0.2.10:0: real 10.0.0.2:0: the check of type"),
+                "{told}"
+            );
+            assert!(told.contains("give the check a port"), "{told}");
+        }
+    }
+    let exec = "type = 'exec'\ncommand = ['/bin/true']\n";
+    for check in ["type = 'tcp'\nport = 80\n", "type = 'icmp'\n", exec] {
+        assert_eq!(of_service(check).err(), None);
+        assert_eq!(of_real(check).err(), None);
+    }
+    let unwatched = format!("[service.health]\ntype = 'tcp'\n{REAL}health = []\n");
+    assert_eq!(parsed(&unwatched).err(), None);
+    let own_port = format!("forward = 'nat'\n[service.health]\ntype = 'tcp'\n{REAL}port = 80\n");
+    assert_eq!(parsed(&own_port).err(), None);
+    assert_eq!(parsed("[service.health]\ntype = 'tcp'\n").err(), None);
+}

@@ -1,0 +1,46 @@
+//! Health checks end to end: real servers that break, and what becomes of them.
+
+mod detection;
+mod floods;
+mod kinds;
+mod lasting;
+mod notices;
+mod outcomes;
+mod servers;
+mod sorry;
+mod standing;
+mod via;
+mod weights;
+
+use std::time::Duration;
+
+use lb_tests::daemon::Daemon;
+use lb_tests::wait;
+
+use crate::site::json;
+
+/// A check that finds out soon: `fall` failures, 200 ms apart, each within 300 ms.
+const SOON: &str = "interval = '200ms', timeout = '300ms', rise = 2, fall = 2";
+/// Interval × fall + timeout of [`SOON`], and what a busy machine takes.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// `health = { … }` with [`SOON`] and these keys.
+fn check(keys: &str) -> String {
+    format!("health = {{ {SOON}, {keys} }}")
+}
+
+/// Of the reals of the first service.
+fn healths(daemon: &Daemon<'_>) -> Vec<String> {
+    let services = json(daemon, &["service", "list"]);
+    let reals = services[0]["reals"].as_array().unwrap();
+    let health = reals.iter().map(|real| real["health"].as_str().unwrap());
+    health.map(str::to_owned).collect()
+}
+
+/// Waits until the reals' health is as given.
+#[track_caller]
+fn await_healths(daemon: &Daemon<'_>, expected: &[&str]) {
+    let what = format!("reals to be {expected:?}");
+    wait::until(&what, LIMIT, || healths(daemon) == expected)
+        .unwrap_or_else(|error| panic!("{error}: {:?}\n{}", healths(daemon), daemon.log()));
+}
