@@ -3,8 +3,8 @@
 
 use lb_common::abi::ABI_VERSION;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::process::Output;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -119,11 +119,7 @@ fn upgraded() {
     drop(daemon);
 
     let mut binaries = site.binaries.clone();
-    let mut bytes = fs::read(&binaries.lbd).unwrap();
-    bytes.push(0);
-    binaries.lbd = network.directory().join("other-lbd");
-    fs::write(&binaries.lbd, bytes).unwrap();
-    fs::set_permissions(&binaries.lbd, fs::Permissions::from_mode(0o755)).unwrap();
+    binaries.lbd = another(&binaries.lbd, network.directory());
     let mut daemon = Daemon::start(network, &binaries, &config).unwrap();
     assert!(daemon.log().contains("adopted=true"), "{}", daemon.log());
     let second = programs(&site);
@@ -149,6 +145,18 @@ fn upgraded() {
     let status = json(&daemon, &["status"]);
     assert_eq!(status["tables"][0]["capacity"], 1000, "{status}");
     download.finish().unwrap();
+}
+
+/// A binary that does the same and is another one. A process of its own writes it: what this
+/// one has open for writing, a program that another test starts meanwhile would have open as
+/// well, and nobody could run it (ETXTBSY).
+fn another(binary: &Path, directory: &Path) -> PathBuf {
+    let copy = directory.join("other-lbd");
+    let mut command = Command::new("sh");
+    let script = "cp \"$1\" \"$2\" && printf '\\0' >> \"$2\"";
+    command.args(["-c", script, "sh"]).arg(binary).arg(&copy);
+    process::output(&mut command).unwrap();
+    copy
 }
 
 /// The numbers of the XDP programs on the director's interfaces.
