@@ -4,7 +4,9 @@
 //! it, so that no dependency is compiled twice, and arithmetic overflows panic.
 //! The XDP programs are optimised all the same: their build has its own profile.
 
+use std::num::NonZero;
 use std::process::Command;
+use std::{env, thread};
 
 use anyhow::Result;
 
@@ -20,8 +22,18 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     setup::ensure(&[Purpose::Build, Purpose::Run])?;
     build_binaries()?;
     let mut command = command(&[])?;
+    if env::var_os("RUST_TEST_THREADS").is_none() {
+        command.env("RUST_TEST_THREADS", threads().to_string());
+    }
     command.args(["--no-fail-fast", "--"]).args(arguments);
     cargo::execute(&mut command)
+}
+
+/// Half as many again as processors: the end-to-end tests, which take longest, wait most of
+/// the time.
+fn threads() -> usize {
+    let processors = thread::available_parallelism().map_or(2, NonZero::get);
+    processors + processors.div_ceil(2)
 }
 
 /// Builds lbd and lbctl, which the end-to-end tests start.
