@@ -18,3 +18,7 @@ pub mod path;
 pub mod probe;
 pub mod quorum;
 pub mod verdict;
+
+/// Where the operator's programs look for others (`PATH`): all that they have of the daemon's
+/// environment.
+const PROGRAMS: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

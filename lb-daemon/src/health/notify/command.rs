@@ -19,8 +19,8 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::Notice;
+use crate::health::PROGRAMS;
 
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Of what a command says; the rest is read and thrown away.
 const MAX_LINE_BYTES: usize = 500;
 /// For the end of its words, once it has ended: a child that it left behind may
@@ -65,7 +65,7 @@ fn start(notice: &Notice) -> io::Result<Child> {
     command
         .args(&notice.argv[1..])
         .env_clear()
-        .env("PATH", PATH)
+        .env("PATH", PROGRAMS)
         .env("LBD_EVENT", notice.event.event())
         .env("LBD_OBJECT", notice.event.object())
         .env("LBD_SERVICE", notice.service.to_string());

@@ -31,10 +31,9 @@ use nix::{
 use tokio::process::{Child, Command};
 
 use super::{Target, answer::Answer, expect::Expectation, load::Load, pidfd::PidFd, reason};
-use crate::config::health::Exec;
+use crate::{config::health::Exec, health::PROGRAMS};
 
 const MAX_OUTPUT: usize = 65_536;
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 #[derive(Debug)]
 pub(super) struct Question {
@@ -102,7 +101,7 @@ impl Question {
         }
         command
             .env_clear()
-            .env("PATH", PATH)
+            .env("PATH", PROGRAMS)
             .env("LBD_SERVICE", service.to_string())
             .env("LBD_PROTOCOL", protocol)
             .env("LBD_VIRTUAL_ADDRESS", vip)
