@@ -6,20 +6,20 @@ use axum::{
     Json,
     body::Bytes,
     extract::Query,
-    http::{StatusCode, header},
+    http::header,
     response::{IntoResponse, Response},
 };
-use nix::unistd::geteuid;
 use serde::Deserialize;
 
 use super::{
+    commands::check_commands,
     extract::{Caller, Document},
     problem::Problem,
     wire::{Checked, Diff},
 };
 use crate::{
-    config::{commands, file, model::Config},
-    state::handle::{By, ReloadReport},
+    config::{file, model::Config},
+    state::handle::ReloadReport,
 };
 
 /// How long a confirmation may take, at most.
@@ -76,24 +76,6 @@ pub(super) async fn undo(Caller(handle): Caller) -> Result<Json<Diff>, Problem> 
     Ok(Json(Diff { changes }))
 }
 
-/// Who may open the socket may change services, and only root and lbd's own user what lbd
-/// runs: it runs it as itself.
-fn check_commands(config: &Config, by: By) -> Result<(), Problem> {
-    let is_trusted = match by {
-        By::Peer { uid, .. } => uid == 0 || uid == geteuid().as_raw(),
-        By::Signal | By::Timeout => true,
-    };
-    match commands::first_key(config) {
-        Some(key) if !is_trusted => Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            format!(
-                "{key}: only root may have lbd run commands; leave the key out, or put it into lbd's file"
-            ),
-        )),
-        _ => Ok(()),
-    }
-}
-
 /// The body as a configuration; it is called "body" in messages. A large one takes
 /// a while.
 async fn parse(body: &Bytes) -> Result<Config, Problem> {
@@ -104,32 +86,4 @@ async fn parse(body: &Bytes) -> Result<Config, Problem> {
         .await
         .map_err(|error| Problem::invalid(error.to_string()))?
         .map_err(|error| Problem::invalid(error.to_string()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A group member's command that is let in runs as root.
-    #[test]
-    fn commands_are_roots_alone() {
-        let text = "[director]\ninterfaces = ['eth0']\n[[service]]\nprotocol = 'tcp'\n\
-                    address = '192.0.2.10'\nport = 80\n";
-        let plain = file::parse(text, "body").unwrap();
-        let text = format!("{text}quorum = {{ notify_up = ['/bin/true'] }}\n");
-        let with_command = file::parse(&text, "body").unwrap();
-        let peer = |uid| By::Peer { uid, pid: None };
-        let own = geteuid().as_raw();
-        let stranger = own.wrapping_add(1).max(1);
-        for trusted in [peer(0), peer(own), By::Signal] {
-            assert_eq!(check_commands(&with_command, trusted), Ok(()));
-        }
-        for other in [peer(stranger), peer(u32::MAX)] {
-            assert_eq!(check_commands(&plain, other), Ok(()));
-            let problem = check_commands(&with_command, other).unwrap_err();
-            assert_eq!(problem.status, StatusCode::FORBIDDEN);
-            let key = "service tcp:192.0.2.10:80: quorum.notify_up: only root";
-            assert!(problem.detail.starts_with(key), "{problem:?}");
-        }
-    }
 }

@@ -6,10 +6,14 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
-use super::problem::Problem;
+use super::{checks, problem::Problem};
 use crate::{
-    config::vocabulary::{NOT_SUPPORTED_YET, is_near, nearest},
-    state::handle::Switch,
+    config::{
+        health::Check,
+        probe::words,
+        vocabulary::{is_near, nearest},
+    },
+    state::patch::Switch,
 };
 
 /// A JSON object that is being read.
@@ -166,28 +170,33 @@ impl Fields {
         }
     }
 
-    /// A field of the contract that this version does not act on: only its
-    /// default may be given. An object may give some of the default's fields.
-    /// A default of `null` is none: the field's presence asks for something.
-    pub(super) fn later(&mut self, field: &'static str, default: &Value) -> Result<(), Problem> {
-        let asks_for_nothing = match (self.take(field), default) {
-            (None, _) => true,
-            (Some(Value::Object(given)), Value::Object(defaults)) => given
-                .iter()
-                .all(|(key, value)| defaults.get(key) == Some(value)),
-            (Some(given), default) => !default.is_null() && given == *default,
-        };
-        if asks_for_nothing {
-            Ok(())
-        } else {
-            Err(Problem::invalid(format!("{field}: {NOT_SUPPORTED_YET}")))
+    /// The checks in `field`, one or an array of them; `null` is [`Switch::Off`].
+    pub(super) fn checks(&mut self, field: &'static str) -> Result<Switch<Vec<Check>>, Problem> {
+        match self.take(field) {
+            None => Ok(Switch::Stays),
+            Some(Value::Null) => Ok(Switch::Off),
+            Some(value) => checks::read(field, value)
+                .map(Switch::On)
+                .map_err(Problem::invalid),
         }
+    }
+
+    /// The program and its arguments in `field`; none: nothing is run.
+    pub(super) fn command(&mut self, field: &'static str) -> Result<Option<Vec<String>>, Problem> {
+        let words = self.texts(field, words::argument)?;
+        let command = words.map(words::argv).transpose();
+        command.map_err(|problem| Problem::invalid(format!("{field}: {problem}")))
+    }
+
+    /// Whether `field` is there, with whatever value.
+    pub(super) fn is_there(&mut self, field: &'static str) -> bool {
+        self.take(field).is_some()
     }
 
     /// A field of replies: it cannot be asked for.
     pub(super) fn read_only(&mut self, fields: &[&'static str]) -> Result<(), Problem> {
         for field in fields {
-            if self.take(field).is_some() {
+            if self.is_there(field) {
                 return Err(Problem::invalid(format!("{field}: cannot be set")));
             }
         }
@@ -219,7 +228,7 @@ fn wrong_type(field: &str, expected: &str, found: &Value) -> Problem {
     ))
 }
 
-fn kind(value: &Value) -> &'static str {
+pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
@@ -273,26 +282,6 @@ mod tests {
         assert_eq!(
             Fields::new(json!([])).map_err(detail).unwrap_err(),
             "expected a JSON object, found an array"
-        );
-    }
-
-    #[test]
-    fn later_fields_take_their_defaults_alone() {
-        let default = json!({"type": "ipip", "port": 6080});
-        assert!(fields(json!({})).later("tunnel", &default).is_ok());
-        assert!(
-            fields(json!({"tunnel": {"type": "ipip"}}))
-                .later("tunnel", &default)
-                .is_ok()
-        );
-        let problem = fields(json!({"tunnel": {"type": "gue"}}))
-            .later("tunnel", &default)
-            .unwrap_err();
-        assert_eq!(problem.detail, "tunnel: not supported yet by this version");
-        assert!(
-            fields(json!({"health": null}))
-                .later("health", &Value::Null)
-                .is_err()
         );
     }
 }

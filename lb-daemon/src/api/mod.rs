@@ -2,6 +2,8 @@
 //! socket, [`serve`] answers on it, [`wire`] is what is said.
 
 mod accept;
+pub(crate) mod checks;
+mod commands;
 mod config;
 mod connections;
 mod events;

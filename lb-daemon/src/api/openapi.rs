@@ -3,6 +3,7 @@
 //! the same words and bounds that the parsers go by.
 
 mod bodies;
+mod checks;
 mod operations;
 mod patterns;
 pub(super) mod values;
@@ -62,6 +63,7 @@ fn components() -> Components {
     for (name, value) in values::named() {
         components = components.schema(name, value);
     }
+    components = components.schema("HealthCheck", checks::check());
     for (name, body) in bodies::named() {
         components = components.schema(name, body);
     }

@@ -1,24 +1,28 @@
 //! Request bodies and what they mean. Fields have the names of `lbd.toml`,
 //! except that `service` and `real` name objects as the command line does.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{fields::Fields, problem::Problem};
 use crate::{
     config::{
         defence::{MAX_RATE, default_burst},
+        health::Require,
         mark::{self, MarkRule},
         model::{
             ForwardingMethod, OnDown, RateLimit, RealState, Scheduling, Service, Tunnel, Weight,
         },
         persistence::MAX_TIMEOUT_S,
         scheduling::MAX_SLOW_START_S,
-        vocabulary,
+        vocabulary::{self, one_of},
     },
     state::{
-        handle::{NewReal, PersistencePatch, RealPatch, ServicePatch, Switch, TunnelPatch},
+        patch::{
+            HealthPatch, NewReal, PersistencePatch, QuorumPatch, RealHealthPatch, RealPatch,
+            ServicePatch, SorryPatch, Switch, TunnelPatch,
+        },
         scheduling::SchedulingPatch,
     },
 };
@@ -49,6 +53,7 @@ pub(super) fn new_service(mut fields: Fields) -> Result<Service, Problem> {
         one_packet: settings.one_packet.unwrap_or_default(),
         on_down: settings.on_down.unwrap_or_default(),
         rate_limit: settings.rate_limit.apply(None),
+        health: settings.health.apply(&Arc::default(), id, forward),
         reals,
         ..Service::new(id, scheduling.scheduler)
     };
@@ -75,6 +80,7 @@ pub(super) fn service_patch(mut fields: Fields) -> Result<ServicePatch, Problem>
         one_packet: settings.one_packet,
         on_down: settings.on_down,
         rate_limit: settings.rate_limit,
+        health: settings.health,
     })
 }
 
@@ -103,6 +109,7 @@ pub(super) fn service_replacement(mut fields: Fields) -> Result<ServicePatch, Pr
             .rate_limit
             .apply(None)
             .map_or(Switch::Off, Switch::On),
+        health: settings.health.or_default(),
         name: settings.name,
     })
 }
@@ -122,6 +129,7 @@ pub(super) fn new_real(mut fields: Fields) -> Result<NewReal, Problem> {
         tunnel: settings.tunnel,
         upper_threshold: settings.upper_threshold.unwrap_or_default(),
         lower_threshold: settings.lower_threshold.unwrap_or_default(),
+        health: settings.health,
         state: settings.state.unwrap_or_default(),
     })
 }
@@ -137,6 +145,7 @@ pub(super) fn real_patch(mut fields: Fields) -> Result<RealPatch, Problem> {
         tunnel: settings.tunnel,
         upper_threshold: settings.upper_threshold,
         lower_threshold: settings.lower_threshold,
+        health: settings.health,
         state: settings.state,
     })
 }
@@ -160,6 +169,7 @@ pub(super) fn real_replacement(
         },
         upper_threshold: Some(patch.upper_threshold.unwrap_or_default()),
         lower_threshold: Some(patch.lower_threshold.unwrap_or_default()),
+        health: patch.health.or_default(),
         state: patch.state,
     })
 }
@@ -189,7 +199,7 @@ pub(super) fn new_mark(mut fields: Fields) -> Result<MarkRule, Problem> {
     Ok(rule)
 }
 
-/// A service's own settings, and the refusal of those that come later.
+/// A service's own settings, and the refusal of what cannot be set.
 #[derive(Debug)]
 struct ServiceSettings {
     name: Option<String>,
@@ -200,6 +210,7 @@ struct ServiceSettings {
     one_packet: Option<bool>,
     on_down: Option<OnDown>,
     rate_limit: Switch<RateLimit>,
+    health: HealthPatch,
 }
 
 impl ServiceSettings {
@@ -213,25 +224,19 @@ impl ServiceSettings {
             one_packet: fields.flag("one_packet")?,
             on_down: fields.parsed("on_down", vocabulary::on_down)?,
             rate_limit: rate_limit(fields)?,
+            health: health(fields)?,
         };
-        for (field, default) in [
-            ("require", json!("all")),
-            (
-                "quorum",
-                json!({"up": 1, "hysteresis": 0, "notify_up": [], "notify_down": []}),
-            ),
-            ("sorry_server", Value::Null),
-            ("listen", Value::Null),
-            ("health", Value::Null),
-        ] {
-            fields.later(field, &default)?;
+        if fields.is_there("listen") {
+            return Err(Problem::invalid(
+                "listen: the configuration's alone; here each address is a service of its own",
+            ));
         }
-        fields.read_only(&["owner", "stats", "rates"])?;
+        fields.read_only(&["owner", "has_quorum", "stats", "rates"])?;
         Ok(settings)
     }
 }
 
-/// A real's own settings, and the refusal of those that come later.
+/// A real's own settings, and the refusal of what cannot be set.
 #[derive(Debug)]
 struct RealSettings {
     weight: Option<Weight>,
@@ -239,6 +244,7 @@ struct RealSettings {
     tunnel: TunnelPatch,
     upper_threshold: Option<u32>,
     lower_threshold: Option<u32>,
+    health: RealHealthPatch,
     state: Option<RealState>,
 }
 
@@ -252,14 +258,17 @@ impl RealSettings {
             tunnel: tunnel(fields)?,
             upper_threshold: fields.number("upper_threshold", 0..=u32::MAX)?,
             lower_threshold: fields.number("lower_threshold", 0..=u32::MAX)?,
+            health: RealHealthPatch {
+                checks: fields.checks("health")?,
+                notify_up: fields.command("notify_up")?,
+                notify_down: fields.command("notify_down")?,
+            },
             state: fields.parsed("state", vocabulary::real_state)?,
         };
-        for (field, default) in [("notify_up", json!([])), ("notify_down", json!([]))] {
-            fields.later(field, &default)?;
-        }
         fields.read_only(&[
             "effective_weight",
-            "health",
+            "listed_weight",
+            "checks",
             "owner",
             "next_hop",
             "overloaded",
@@ -271,6 +280,55 @@ impl RealSettings {
         ])?;
         Ok(settings)
     }
+}
+
+/// How a service watches its reals.
+fn health(fields: &mut Fields) -> Result<HealthPatch, Problem> {
+    Ok(HealthPatch {
+        checks: match fields.checks("health")? {
+            Switch::Stays => None,
+            Switch::Off => Some(Vec::new()),
+            Switch::On(checks) => Some(checks),
+        },
+        require: fields.parsed("require", one_of("choice", Require::ALL, Require::name))?,
+        quorum: quorum(fields)?,
+        sorry_server: sorry_server(fields)?,
+    })
+}
+
+/// A service's `quorum`, as in `lbd.toml`.
+fn quorum(of: &mut Fields) -> Result<QuorumPatch, Problem> {
+    let Some(fields) = of.object("quorum")? else {
+        return Ok(QuorumPatch::default());
+    };
+    whole("quorum", fields, |fields| {
+        Ok(QuorumPatch {
+            up: fields.number("up", 1..=u32::MAX)?,
+            hysteresis: fields.number("hysteresis", 0..=u32::MAX)?,
+            notify_up: fields.command("notify_up")?,
+            notify_down: fields.command("notify_down")?,
+        })
+    })
+}
+
+/// A service's `sorry_server`; `null` is none.
+fn sorry_server(of: &mut Fields) -> Result<Switch<SorryPatch>, Problem> {
+    let fields = match of.switch("sorry_server")? {
+        Switch::Stays => return Ok(Switch::Stays),
+        Switch::Off => return Ok(Switch::Off),
+        Switch::On(fields) => fields,
+    };
+    let patch = whole("sorry_server", fields, |fields| {
+        let Some((address, port)) = fields.parsed("real", vocabulary::real)? else {
+            return Err(Problem::invalid("real: missing"));
+        };
+        Ok(SorryPatch {
+            address,
+            port,
+            forward: fields.parsed("forward", vocabulary::forwarding_method)?,
+        })
+    });
+    patch.map(Switch::On)
 }
 
 /// A real's `tunnel`, as in `lbd.toml`.

@@ -9,6 +9,7 @@ use axum::{
 };
 
 use super::{
+    commands::check_commands,
     config, connections, events,
     extract::{Caller, MarkQuery, Now, Object, RealPath, ServicePath, service_ref},
     health, openapi,
@@ -20,7 +21,10 @@ use crate::{
         model::{RealId, ServiceId},
         vocabulary,
     },
-    state::handle::{Handle, ReloadReport, ServicePatch, ServiceRef, Show, unknown_real},
+    state::{
+        handle::{Handle, ReloadReport, ServiceRef, Show, unknown_real},
+        patch::{RealPatch, ServicePatch},
+    },
 };
 
 type Reply<T> = Result<Json<T>, Problem>;
@@ -141,6 +145,7 @@ fn json(body: Vec<u8>) -> Response {
 
 async fn add_service(Caller(handle): Caller, Object(fields): Object) -> Created<wire::Service> {
     let service = requests::new_service(fields)?;
+    check_commands(&service, handle.asker())?;
     let at = ServiceRef::Id(service.id);
     handle.add_service(service).await?;
     Ok((StatusCode::CREATED, handle.service(at).await?.into()))
@@ -174,6 +179,7 @@ async fn edit_service(
     at: ServiceRef,
     patch: ServicePatch,
 ) -> Result<Meant, Problem> {
+    check_commands(&patch, handle.asker())?;
     // A new name takes effect at once: the service answers to it from here on.
     let at_afterwards = match (&at, &patch.name) {
         (ServiceRef::Name(_), Some(name)) => ServiceRef::Name(name.clone()),
@@ -209,9 +215,9 @@ async fn add_real(
     ServicePath(at): ServicePath,
     Object(fields): Object,
 ) -> Created<wire::Real> {
-    let id = handle
-        .add_real(at.clone(), requests::new_real(fields)?)
-        .await?;
+    let real = requests::new_real(fields)?;
+    check_commands(&real.health, handle.asker())?;
+    let id = handle.add_real(at.clone(), real).await?;
     let at = RealPath {
         service: at,
         address: id.address,
@@ -225,21 +231,21 @@ async fn show_real(Caller(handle): Caller, at: RealPath) -> OneReal {
 }
 
 async fn patch_real(Caller(handle): Caller, at: RealPath, Object(fields): Object) -> OneReal {
-    let patch = requests::real_patch(fields)?;
-    handle
-        .edit_real(at.service.clone(), at.address, at.port, patch)
-        .await?;
-    Ok(find_real(&handle, &at).await?.into())
+    edit_real(&handle, &at, requests::real_patch(fields)?).await
 }
 
 async fn put_real(Caller(handle): Caller, at: RealPath, Object(fields): Object) -> OneReal {
     let service = handle.service(at.service.clone()).await?;
     let forward = vocabulary::forwarding_method(&service.forward).map_err(Problem::invalid)?;
-    let patch = requests::real_replacement(fields, forward)?;
+    edit_real(&handle, &at, requests::real_replacement(fields, forward)?).await
+}
+
+async fn edit_real(handle: &Handle, at: &RealPath, patch: RealPatch) -> OneReal {
+    check_commands(&patch.health, handle.asker())?;
     handle
         .edit_real(at.service.clone(), at.address, at.port, patch)
         .await?;
-    Ok(find_real(&handle, &at).await?.into())
+    Ok(find_real(handle, at).await?.into())
 }
 
 async fn delete_real(

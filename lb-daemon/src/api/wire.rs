@@ -1,12 +1,15 @@
 //! What goes over the API socket, both ways, as `docs/api.md` documents it.
 //! The daemon writes these and lbctl reads them; `-j` prints them as they are.
 
+mod health;
+
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::openapi::values;
+use super::{checks, openapi::values};
+pub use health::{Answer, Check, Quorum, Transition};
 
 use crate::{
     config::{
@@ -60,12 +63,20 @@ pub struct Service {
     #[schema(nullable = false)]
     pub rate_limit: Option<RateLimit>,
     pub reals: Vec<Real>,
+    /// Of the reals that have none of their own.
+    #[serde(default)]
+    #[schema(required, schema_with = values::checks)]
+    pub health: Vec<checks::Shown>,
+    /// `all` or `any`.
+    #[schema(schema_with = values::require)]
+    pub require: String,
+    pub quorum: Quorum,
+    /// Whether the weights of the reals that are up are enough.
+    pub has_quorum: bool,
     /// Who serves while the quorum is lost; it has a `listed_weight` then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub sorry_server: Option<Real>,
-    /// Whether the weights of the reals that are up are enough.
-    pub quorum: bool,
     pub stats: Stats,
     #[serde(default)]
     #[schema(required)]
@@ -260,6 +271,18 @@ pub struct Real {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub listed_weight: Option<u32>,
+    /// Its own; absent: it has the service's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = values::checks)]
+    pub checks: Option<Vec<checks::Shown>>,
+    /// Run when it comes up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(schema_with = values::command)]
+    pub notify_up: Vec<String>,
+    /// Run when it goes down.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(schema_with = values::command)]
+    pub notify_down: Vec<String>,
     pub owner: Owner,
     /// `resolved`, or why not.
     pub next_hop: String,
@@ -440,55 +463,6 @@ impl EventKind {
             Self::Health => "health",
         }
     }
-}
-
-/// A check of a real, in `/v1/health`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Check {
-    #[schema(schema_with = values::service_id)]
-    pub service: String,
-    #[schema(schema_with = values::real_id)]
-    pub real: String,
-    #[serde(rename = "type")]
-    #[schema(schema_with = values::probe_type)]
-    pub of_type: String,
-    /// What this check thinks: `up` or `down`. With others beside it that need not be
-    /// what is held of the real.
-    #[schema(schema_with = values::health)]
-    pub health: String,
-    /// Since when. RFC 3339, UTC.
-    #[schema(format = DateTime)]
-    pub since: String,
-    /// The last answer; absent before the first one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub last: Option<Answer>,
-}
-
-/// What a real answered to a check.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Answer {
-    pub ok: bool,
-    /// Why it did not count, or what will make it fail before long; empty: nothing.
-    pub reason: String,
-    pub duration_ms: u64,
-}
-
-/// A real that went down or came up, in `/v1/health/history`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Transition {
-    #[schema(schema_with = values::service_id)]
-    pub service: String,
-    #[schema(schema_with = values::real_id)]
-    pub real: String,
-    /// RFC 3339, UTC.
-    #[schema(format = DateTime)]
-    pub time: String,
-    #[schema(schema_with = values::health)]
-    pub health: String,
-    /// The types of the checks that failed; empty when it came up.
-    pub check: String,
-    pub reason: String,
 }
 
 /// `/v1/status`.

@@ -3,34 +3,71 @@
 
 use super::{
     health::{Check, Probe},
-    model::{Config, Service},
+    model::{Config, Health, Real, Service},
 };
+use crate::state::patch::{HealthPatch, RealHealthPatch, ServicePatch, Switch};
 
-/// The first key that names a command, with its service: `service tcp:192.0.2.10:80:
-/// quorum.notify_up`.
-#[must_use]
-pub fn first_key(config: &Config) -> Option<String> {
-    config.services.iter().find_map(|service| {
-        let key = of_service(service)?;
-        Some(format!("service {}: {key}", service.id))
-    })
+/// What can name commands.
+pub trait Commands {
+    /// The first key that names one, with the objects that it is of: `service
+    /// tcp:192.0.2.10:80: quorum.notify_up`.
+    fn first_key(&self) -> Option<String>;
 }
 
-fn of_service(service: &Service) -> Option<String> {
-    let health = &service.health;
-    let quorum = notify_key(&health.quorum.notify_up, &health.quorum.notify_down);
-    if let Some(key) = quorum {
-        return Some(format!("quorum.{key}"));
+impl Commands for Config {
+    fn first_key(&self) -> Option<String> {
+        self.services.iter().find_map(Service::first_key)
     }
-    if let Some(key) = of_checks(&health.checks) {
-        return Some(key.into());
+}
+
+impl Commands for Service {
+    fn first_key(&self) -> Option<String> {
+        let Health { checks, quorum, .. } = &*self.health;
+        let of_real = |real: &Real| {
+            let health = real.health.as_deref()?;
+            let checks = health.checks.as_deref().unwrap_or_default();
+            let key = of_real(checks, &health.notify_up, &health.notify_down)?;
+            Some(format!("real {}: {key}", real.id))
+        };
+        let own = of_service(checks, &quorum.notify_up, &quorum.notify_down);
+        let key = own.or_else(|| self.reals.iter().find_map(of_real))?;
+        Some(format!("service {}: {key}", self.id))
     }
-    service.reals.iter().find_map(|real| {
-        let health = real.health.as_deref()?;
-        let own = health.checks.as_deref().and_then(of_checks);
-        let key = own.or_else(|| notify_key(&health.notify_up, &health.notify_down))?;
-        Some(format!("real {}: {key}", real.id))
-    })
+}
+
+impl Commands for ServicePatch {
+    fn first_key(&self) -> Option<String> {
+        let HealthPatch { checks, quorum, .. } = &self.health;
+        of_service(
+            checks.as_deref().unwrap_or_default(),
+            quorum.notify_up.as_deref().unwrap_or_default(),
+            quorum.notify_down.as_deref().unwrap_or_default(),
+        )
+    }
+}
+
+impl Commands for RealHealthPatch {
+    fn first_key(&self) -> Option<String> {
+        let checks = match &self.checks {
+            Switch::On(checks) => checks,
+            Switch::Stays | Switch::Off => &Vec::new(),
+        };
+        of_real(
+            checks,
+            self.notify_up.as_deref().unwrap_or_default(),
+            self.notify_down.as_deref().unwrap_or_default(),
+        )
+    }
+}
+
+fn of_service(checks: &[Check], notify_up: &[String], notify_down: &[String]) -> Option<String> {
+    let quorum = notify_key(notify_up, notify_down).map(|key| format!("quorum.{key}"));
+    quorum.or_else(|| of_checks(checks).map(str::to_owned))
+}
+
+fn of_real(checks: &[Check], notify_up: &[String], notify_down: &[String]) -> Option<String> {
+    let key = of_checks(checks).or_else(|| notify_key(notify_up, notify_down));
+    key.map(str::to_owned)
 }
 
 fn of_checks(checks: &[Check]) -> Option<&'static str> {
@@ -84,10 +121,10 @@ mod tests {
             ),
         ] {
             let config = file::parse(&format!("{WEB}{more}"), "lbd.toml").unwrap();
-            assert_eq!(first_key(&config), Some(format!("{web}{key}")));
+            assert_eq!(config.first_key(), Some(format!("{web}{key}")));
         }
         let more = format!("[[service.health]]\ntype = 'tcp'\n{real}health = []\n");
         let config = file::parse(&format!("{WEB}{more}"), "lbd.toml").unwrap();
-        assert_eq!(first_key(&config), None);
+        assert_eq!(config.first_key(), None);
     }
 }

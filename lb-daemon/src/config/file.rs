@@ -27,7 +27,10 @@ use toml::de::DeTable;
 
 pub(crate) use self::duration::{parse as duration, text as duration_text};
 use self::{schema::Section, source::Source, table::Table};
-use super::model::{Config, ForwardingMethod, Health, RealHealth, ServiceId};
+use super::{
+    health::Check,
+    model::{Config, ForwardingMethod, Health, RealHealth, ServiceId},
+};
 
 /// A longer file is refused: larger than any set of services the tables hold.
 const MAX_FILE_BYTES: u64 = 64 << 20;
@@ -121,12 +124,19 @@ pub(crate) fn service_health(
         return Ok(Arc::default());
     }
     let read = |table: &Table<'_>| health::health(table, id, forward);
-    part(text, schema::SERVICE_HEALTH, read)
+    part(text, schema::SERVICE_HEALTH, read).map_err(|error| error.to_string())
 }
 
 /// What [`super::write::real_health`] wrote.
 pub(crate) fn real_health(text: &str) -> Result<Option<Arc<RealHealth>>, String> {
-    part(text, schema::HEALTH_OF_REAL, health::real_health)
+    part(text, schema::HEALTH_OF_REAL, health::real_health).map_err(|error| error.to_string())
+}
+
+/// The checks that stand in `text`, which has no other key than `health`.
+pub(crate) fn checks(text: &str) -> Result<Vec<Check>, ConfigError> {
+    part(text, schema::SERVICE_HEALTH, |table| {
+        health::checks(&table.require("health")?, schema::HEALTH)
+    })
 }
 
 /// Reads the keys of one table.
@@ -134,11 +144,10 @@ fn part<T>(
     text: &str,
     section: Section,
     read: impl FnOnce(&Table<'_>) -> Result<T, ConfigError>,
-) -> Result<T, String> {
+) -> Result<T, ConfigError> {
     let source = Source::new("health".into(), text);
-    let document = DeTable::parse(text).map_err(|error| source.syntax_error(&error).to_string())?;
-    let table = Table::root(&source, &document, section).map_err(|error| error.to_string())?;
-    read(&table).map_err(|error| error.to_string())
+    let document = DeTable::parse(text).map_err(|error| source.syntax_error(&error))?;
+    read(&Table::root(&source, &document, section)?)
 }
 
 #[cfg(test)]

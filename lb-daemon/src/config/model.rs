@@ -11,7 +11,7 @@ use std::{
 pub use super::{
     alerts::Alerts,
     defence::{Defence, RateLimit, SourceLimit, Strategy},
-    health::{Health, RealHealth},
+    health::{Health, Quorum, RealHealth},
     identity::{FirewallMark, IpFamily, RealId, ServiceId, VirtualAddress},
     mark::MarkRule,
     persistence::Persistence,

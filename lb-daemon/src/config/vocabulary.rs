@@ -8,10 +8,6 @@ use super::model::{
     TunnelKind,
 };
 
-/// Ends every refusal of something that the contract has and this version
-/// does not.
-pub const NOT_SUPPORTED_YET: &str = "not supported yet by this version";
-
 /// The scheduler called `word`.
 pub fn scheduler(word: &str) -> Result<Scheduler, String> {
     Scheduler::from_name(word).ok_or_else(|| {
@@ -58,7 +54,7 @@ pub fn strategy(word: &str) -> Result<Strategy, String> {
 }
 
 /// Parses one of the words that `all` are called by.
-pub(super) fn one_of<T: Copy, const N: usize>(
+pub(crate) fn one_of<T: Copy, const N: usize>(
     kind: &'static str,
     all: [T; N],
     name: fn(T) -> &'static str,

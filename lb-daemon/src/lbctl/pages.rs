@@ -109,7 +109,11 @@ pub(super) fn service(service: &wire::Service) -> String {
         ),
         ("On down", service.on_down.clone()),
         ("Rate limit", rate_limit(service)),
-        ("Quorum", if service.quorum { "yes" } else { "lost" }.into()),
+        ("Checks", checks(service)),
+        (
+            "Quorum",
+            if service.has_quorum { "yes" } else { "lost" }.into(),
+        ),
         ("Sorry server", sorry_server(service)),
         ("Connections", stats.connections.to_string()),
         (
@@ -142,6 +146,16 @@ fn persistence(service: &wire::Service) -> String {
     let length = persistence.netmask.or(persistence.netmask_v6);
     let netmask = length.map_or_else(String::new, |length| format!(", netmask {length}"));
     format!("{} s{netmask}", persistence.timeout_s)
+}
+
+/// The types of the checks, and how many of them must succeed.
+fn checks(service: &wire::Service) -> String {
+    let types = service.health.iter().filter_map(|of| of["type"].as_str());
+    match types.collect::<Vec<_>>()[..] {
+        [] => "-".into(),
+        [one] => one.to_owned(),
+        ref several => format!("{} of {}", service.require, several.join(", ")),
+    }
 }
 
 fn sorry_server(service: &wire::Service) -> String {
@@ -365,6 +379,9 @@ mod tests {
             state: "ready".into(),
             health: "up".into(),
             listed_weight: Some(1),
+            checks: None,
+            notify_up: Vec::new(),
+            notify_down: Vec::new(),
             owner: wire::Owner::File,
             next_hop: "resolved".into(),
             upper_threshold: 0,
@@ -405,7 +422,10 @@ mod tests {
             rate_limit: None,
             reals: Vec::new(),
             sorry_server: None,
-            quorum: true,
+            health: Vec::new(),
+            require: "all".into(),
+            quorum: wire::Quorum::from(&crate::config::model::Quorum::default()),
+            has_quorum: true,
             stats: wire::Stats::default(),
             rates: wire::Stats::default(),
             etag: String::new(),

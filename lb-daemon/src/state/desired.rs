@@ -7,10 +7,9 @@ pub use super::merge::Notes;
 use super::{
     entries::Entries,
     etag::{self, IfMatch},
-    handle::{
-        ChangeError, NewReal, ObjectKind, RealPatch, Scope, ServicePatch, ServiceRef, unknown_real,
-    },
+    handle::{ChangeError, ObjectKind, Scope, ServiceRef, unknown_real},
     marks::MarkEntry,
+    patch::{NewReal, RealPatch, ServicePatch},
     timeouts::TimeoutEdits,
 };
 use crate::{
@@ -289,6 +288,7 @@ impl Desired {
         entry.one_packet = patch.one_packet.unwrap_or(entry.one_packet);
         entry.on_down = patch.on_down.unwrap_or(entry.on_down);
         entry.rate_limit = patch.rate_limit.apply(entry.rate_limit);
+        entry.health = patch.health.apply(&entry.health, id, entry.forward);
         entry.edited |= entry.owner == Owner::File && *entry != before;
         let service = self.check_service(index)?;
         if sets_pool {
@@ -357,7 +357,7 @@ impl Desired {
         at: &ServiceRef,
         address: IpAddr,
         port: Option<u16>,
-        patch: RealPatch,
+        patch: &RealPatch,
     ) -> Result<Vec<ServiceId>, ChangeError> {
         let found = self.find_reals(at, address, port)?;
         for (index, position) in &found {
@@ -375,14 +375,13 @@ impl Desired {
             *upper = patch.upper_threshold.unwrap_or(*upper);
             let lower = &mut real.lower_threshold;
             *lower = patch.lower_threshold.unwrap_or(*lower);
+            real.health = patch.health.clone().apply(real.health.as_ref());
             edited.edited |= edited.owner == Owner::File && *edited != before;
             // The file has no state that an edit of it could differ from.
             let state = &mut edited.real.state;
             *state = patch.state.unwrap_or(*state);
             edited.real.validate(entry.id).map_err(invalid)?;
-            if entry.one_packet {
-                self.check_service(*index)?;
-            }
+            self.check_service(*index)?;
         }
         let ids = found.iter().map(|(index, _)| self.services[*index].id);
         Ok(ids.collect())

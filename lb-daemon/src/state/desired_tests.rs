@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     super::{
-        handle::{PersistencePatch, Switch, TunnelPatch},
+        patch::{PersistencePatch, RealHealthPatch, Switch, TunnelPatch},
         scheduling::SchedulingPatch,
     },
     *,
@@ -15,6 +15,8 @@ use crate::config::model::{RealState, Scheduler, TunnelKind, Weight};
 
 #[path = "desired_tests/groups.rs"]
 mod groups;
+#[path = "desired_tests/health.rs"]
+mod health;
 
 fn service(id: &str, reals: &[u8]) -> Service {
     let id: ServiceId = id.parse().unwrap();
@@ -54,6 +56,7 @@ fn new_real(host: u8) -> NewReal {
         tunnel: TunnelPatch::default(),
         upper_threshold: 0,
         lower_threshold: 0,
+        health: RealHealthPatch::default(),
         state: RealState::Ready,
     }
 }
@@ -69,7 +72,7 @@ fn weight(weight: u32) -> RealPatch {
 fn an_edit_holds_over_a_restart_and_ends_with_a_reload() {
     let mut desired = loaded(&[2, 3]);
     desired
-        .edit_real(&web(), [10, 0, 0, 2].into(), None, weight(5))
+        .edit_real(&web(), [10, 0, 0, 2].into(), None, &weight(5))
         .unwrap();
     desired
         .delete_real(&web(), [10, 0, 0, 3].into(), None)
@@ -116,7 +119,7 @@ fn a_tunnel_is_edited_and_goes_with_its_method() {
             ..RealPatch::default()
         };
         let mut edited = desired.clone();
-        edited.edit_real(&web(), [10, 0, 0, 2].into(), None, patch)?;
+        edited.edit_real(&web(), [10, 0, 0, 2].into(), None, &patch)?;
         desired = edited;
         Ok(desired.services[0].reals[0].real.tunnel)
     };
@@ -267,7 +270,7 @@ fn errors_name_the_object_and_the_nearest_one() {
         "no service tcp:192.0.2.10:81; did you mean tcp:192.0.2.10:80?"
     );
     let error = desired
-        .edit_real(&web(), [10, 0, 0, 3].into(), None, weight(1))
+        .edit_real(&web(), [10, 0, 0, 3].into(), None, &weight(1))
         .unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -288,11 +291,13 @@ fn a_reals_state_stays_over_reloads_and_what_else_was_edited_does_not() {
     let address = |host: u8| IpAddr::from([10, 0, 0, host]);
     let at = web();
     desired
-        .edit_real(&at, address(2), None, state(RealState::Drain))
+        .edit_real(&at, address(2), None, &state(RealState::Drain))
         .unwrap();
-    desired.edit_real(&at, address(3), None, weight(5)).unwrap();
     desired
-        .edit_real(&at, address(3), None, state(RealState::Maint))
+        .edit_real(&at, address(3), None, &weight(5))
+        .unwrap();
+    desired
+        .edit_real(&at, address(3), None, &state(RealState::Maint))
         .unwrap();
     let drained = &desired.services[0].reals[0];
     assert!(!drained.edited);
@@ -310,7 +315,7 @@ fn a_reals_state_stays_over_reloads_and_what_else_was_edited_does_not() {
     // Also where the file takes over what the runtime made.
     desired.add_real(&at, &new_real(4)).unwrap();
     desired
-        .edit_real(&at, address(4), None, state(RealState::Drain))
+        .edit_real(&at, address(4), None, &state(RealState::Drain))
         .unwrap();
     let taken = merge(&[service(WEB, &[4])], &desired, false).0;
     assert_eq!(taken.services[0].reals.len(), 1);
@@ -327,7 +332,7 @@ fn thresholds_are_edited_one_by_one() {
             ..RealPatch::default()
         };
         let mut edited = desired.clone();
-        edited.edit_real(&web(), [10, 0, 0, 2].into(), None, patch)?;
+        edited.edit_real(&web(), [10, 0, 0, 2].into(), None, &patch)?;
         desired = edited;
         let real = &desired.services[0].reals[0].real;
         Ok::<_, ChangeError>((real.upper_threshold, real.lower_threshold))
@@ -487,7 +492,7 @@ fn a_change_of_another_version_is_refused() {
         state: Some(RealState::Drain),
         ..RealPatch::default()
     };
-    desired.edit_real(&at, address, None, patch).unwrap();
+    desired.edit_real(&at, address, None, &patch).unwrap();
     let refused = desired.check_version(&at, &of_service).unwrap_err();
     let expected = "service tcp:192.0.2.10:80 has changed";
     assert!(refused.to_string().starts_with(expected), "{refused}");

@@ -213,7 +213,7 @@ impl Director {
             Request::EditService(at, patch, reply) => {
                 let edit = |d: &mut Desired| {
                     d.check_version(&at, &if_match)?;
-                    Ok((d.edit_service(&at, patch)?, ()))
+                    Ok((d.edit_service(&at, *patch)?, ()))
                 };
                 let outcome = self.change(by, edit).await;
                 drop(reply.send(outcome));
@@ -240,7 +240,7 @@ impl Director {
             Request::EditReal(at, address, port, patch, reply) => {
                 let edit = |d: &mut Desired| {
                     d.check_real_version(&at, address, port, &if_match)?;
-                    Ok((d.edit_real(&at, address, port, patch)?, ()))
+                    Ok((d.edit_real(&at, address, port, &patch)?, ()))
                 };
                 // It stays when a configuration goes back.
                 let outcome = match patch.is_state_alone() {

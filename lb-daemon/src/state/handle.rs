@@ -10,15 +10,16 @@ use utoipa::ToSchema;
 use crate::{
     api::wire,
     config::{
-        model::{
-            Config, ForwardingMethod, MarkRule, OnDown, Persistence, RateLimit, Real, RealId,
-            RealState, Service, ServiceId, Timeouts, Tunnel, TunnelKind, Weight,
-        },
+        model::{Config, MarkRule, RealId, Service, ServiceId, Timeouts},
         vocabulary::did_you_mean,
     },
 };
 
-use super::{etag::IfMatch, scheduling::SchedulingPatch, timeouts::TimeoutEdits};
+use super::{
+    etag::IfMatch,
+    patch::{NewReal, RealPatch, ServicePatch},
+    timeouts::TimeoutEdits,
+};
 use crate::connections::Roster;
 
 /// Whose connections are meant, deleted reals' and services' too.
@@ -43,153 +44,6 @@ impl fmt::Display for ServiceRef {
         match self {
             Self::Id(id) => id.fmt(f),
             Self::Name(name) => f.write_str(name),
-        }
-    }
-}
-
-/// What a service edit changes; what is `None` stays.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ServicePatch {
-    pub name: Option<String>,
-    pub scheduling: SchedulingPatch,
-    pub forward: Option<ForwardingMethod>,
-    /// Empty: the clients' own addresses.
-    pub masquerade: Option<Vec<std::net::IpAddr>>,
-    pub persistence: Switch<PersistencePatch>,
-    pub one_packet: Option<bool>,
-    pub on_down: Option<OnDown>,
-    pub rate_limit: Switch<RateLimit>,
-}
-
-/// What is asked of a setting that can be off.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Switch<T> {
-    #[default]
-    Stays,
-    Off,
-    On(T),
-}
-
-/// What is asked of a service's persistence; what is `None` stays, or is the
-/// default where there was none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PersistencePatch {
-    pub timeout_s: Option<u32>,
-    pub netmask: Option<u8>,
-    pub netmask_v6: Option<u8>,
-}
-
-impl Switch<PersistencePatch> {
-    /// The persistence that `before` becomes.
-    #[must_use]
-    pub fn apply(self, before: Option<Persistence>) -> Option<Persistence> {
-        let patch = match self {
-            Self::Stays => return before,
-            Self::Off => return None,
-            Self::On(patch) => patch,
-        };
-        let before = before.unwrap_or_default();
-        Some(Persistence {
-            timeout_s: patch.timeout_s.unwrap_or(before.timeout_s),
-            netmask: patch.netmask.unwrap_or(before.netmask),
-            netmask_v6: patch.netmask_v6.unwrap_or(before.netmask_v6),
-        })
-    }
-}
-
-impl Switch<RateLimit> {
-    /// The limit that `before` becomes.
-    #[must_use]
-    pub fn apply(self, before: Option<RateLimit>) -> Option<RateLimit> {
-        match self {
-            Self::Stays => before,
-            Self::Off => None,
-            Self::On(limit) => Some(limit),
-        }
-    }
-}
-
-/// A real to be added: what is `None` comes from the service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewReal {
-    pub address: std::net::IpAddr,
-    pub port: Option<u16>,
-    pub weight: Weight,
-    pub forward: Option<ForwardingMethod>,
-    pub tunnel: TunnelPatch,
-    pub upper_threshold: u32,
-    pub lower_threshold: u32,
-    pub state: RealState,
-}
-
-impl NewReal {
-    /// The real of the service `of`, whose reals are forwarded to by
-    /// `forward` by default.
-    #[must_use]
-    pub fn real(&self, of: ServiceId, forward: ForwardingMethod) -> Real {
-        Real {
-            id: RealId {
-                address: self.address,
-                port: self.port.unwrap_or(of.default_real_port()),
-            },
-            weight: self.weight,
-            forward: self.forward.unwrap_or(forward),
-            tunnel: self.tunnel.apply(Tunnel::default()),
-            upper_threshold: self.upper_threshold,
-            lower_threshold: self.lower_threshold,
-            health: None,
-            state: self.state,
-        }
-    }
-}
-
-/// What a real edit changes; what is `None` stays.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RealPatch {
-    pub weight: Option<Weight>,
-    pub forward: Option<ForwardingMethod>,
-    pub tunnel: TunnelPatch,
-    pub upper_threshold: Option<u32>,
-    pub lower_threshold: Option<u32>,
-    pub state: Option<RealState>,
-}
-
-/// What is asked of a real's tunnel; what is `None` stays.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TunnelPatch {
-    pub kind: Option<TunnelKind>,
-    pub port: Option<u16>,
-    pub checksum: Option<bool>,
-}
-
-impl RealPatch {
-    /// Whether it changes nothing but what the operator has the real do.
-    #[must_use]
-    pub fn is_state_alone(&self) -> bool {
-        *self
-            == Self {
-                state: self.state,
-                ..Self::default()
-            }
-    }
-}
-
-impl TunnelPatch {
-    /// The tunnel that `before` becomes. A new kind takes over what it has
-    /// itself: a port or a checksum that it cannot have is gone unless asked
-    /// for, and then refused.
-    #[must_use]
-    pub fn apply(self, before: Tunnel) -> Tunnel {
-        let kind = self.kind.unwrap_or(before.kind);
-        let port = match kind {
-            TunnelKind::Gue => before.port,
-            TunnelKind::Ipip | TunnelKind::Gre => Tunnel::DEFAULT_PORT,
-        };
-        let checksum = kind != TunnelKind::Ipip && before.checksum;
-        Tunnel {
-            kind,
-            port: self.port.unwrap_or(port),
-            checksum: self.checksum.unwrap_or(checksum),
         }
     }
 }
@@ -292,15 +146,15 @@ pub enum Request {
     Service(ServiceRef, Reply<Vec<wire::Service>>),
     Status(Reply<wire::Status>),
     AddService(Box<Service>, Reply<()>),
-    EditService(ServiceRef, ServicePatch, Reply<()>),
+    EditService(ServiceRef, Box<ServicePatch>, Reply<()>),
     DeleteService(ServiceRef, bool, Reply<()>),
     DeleteServices(bool, Reply<()>),
-    AddReal(ServiceRef, NewReal, Reply<RealId>),
+    AddReal(ServiceRef, Box<NewReal>, Reply<RealId>),
     EditReal(
         ServiceRef,
         std::net::IpAddr,
         Option<u16>,
-        RealPatch,
+        Box<RealPatch>,
         Reply<()>,
     ),
     DeleteReal(ServiceRef, std::net::IpAddr, Option<u16>, bool, Reply<()>),
@@ -410,7 +264,7 @@ impl Handle {
         at: ServiceRef,
         patch: ServicePatch,
     ) -> Result<(), ChangeError> {
-        self.ask(|reply| Request::EditService(at, patch, reply))
+        self.ask(|reply| Request::EditService(at, Box::new(patch), reply))
             .await
     }
 
@@ -426,7 +280,7 @@ impl Handle {
     }
 
     pub async fn add_real(&self, at: ServiceRef, real: NewReal) -> Result<RealId, ChangeError> {
-        self.ask(|reply| Request::AddReal(at, real, reply)).await
+        self.ask(|reply| Request::AddReal(at, Box::new(real), reply)).await
     }
 
     /// `port` `None`: the service's.
@@ -437,7 +291,7 @@ impl Handle {
         port: Option<u16>,
         patch: RealPatch,
     ) -> Result<(), ChangeError> {
-        self.ask(|reply| Request::EditReal(at, address, port, patch, reply))
+        self.ask(|reply| Request::EditReal(at, address, port, Box::new(patch), reply))
             .await
     }
 

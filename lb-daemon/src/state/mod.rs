@@ -17,6 +17,7 @@ mod merge;
 mod metrics;
 mod next_hops;
 mod passive;
+pub mod patch;
 mod path_mtu;
 mod rates;
 mod reach;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::handle::Switch;
+use super::patch::Switch;
 use crate::config::{
     model::{DEFAULT_TABLE_SIZE, Scheduler, Scheduling},
     scheduling,

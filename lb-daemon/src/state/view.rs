@@ -12,7 +12,7 @@ use super::{
     start::give_memory_back,
 };
 use crate::{
-    api::wire,
+    api::{checks, wire},
     config::model::ForwardingMethod,
     dataplane::{DataPlaneError, localities::LOCALITIES},
     net::hops::{Reason, Resolution},
@@ -125,8 +125,11 @@ impl Director {
             on_down: entry.on_down.name().into(),
             rate_limit: entry.rate_limit.map(wire::RateLimit::from),
             reals: reals?,
+            health: checks::show(&entry.health.checks),
+            require: entry.health.require.name().into(),
+            quorum: (&entry.health.quorum).into(),
+            has_quorum: self.health.has_quorum(entry.id),
             sorry_server,
-            quorum: self.health.has_quorum(entry.id),
             stats: stats.into(),
             rates: rates.into(),
             etag: String::new(),
@@ -143,6 +146,7 @@ impl Director {
         let real = &entry.real;
         let share = self.reconciler.image().share(service.id, real.id);
         let standing = self.health.standing(service.id, real.id);
+        let commands = real.health.as_deref();
         let slot = self.reconciler.real_slot(service.id, real.id);
         let (counts, stats) = match slot {
             Some(slot) => (tables.real_counts(slot)?, stats_of(slot)?),
@@ -157,6 +161,9 @@ impl Director {
             state: real.state.name().into(),
             health: health_word(standing.is_up()),
             listed_weight: standing.listed_weight(real),
+            checks: real.own_checks().map(checks::show),
+            notify_up: commands.map_or_else(Vec::new, |of| of.notify_up.clone()),
+            notify_down: commands.map_or_else(Vec::new, |of| of.notify_down.clone()),
             owner: entry.owner,
             next_hop: match self.unreachable(entry) {
                 Some(reason) => reason.to_string(),

@@ -6,6 +6,7 @@ mod kinds;
 mod lasting;
 mod notices;
 mod outcomes;
+mod runtime;
 mod servers;
 mod sorry;
 mod standing;

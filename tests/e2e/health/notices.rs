@@ -135,7 +135,7 @@ fn a_stop_is_told_and_taken_back() {
     daemon.restart().unwrap();
     lines.extend([real("up"), all("up")]);
     told(&lines);
-    assert_eq!(json(&daemon, &["service", "list"])[0]["quorum"], true);
+    assert_eq!(json(&daemon, &["service", "list"])[0]["has_quorum"], true);
 }
 
 /// A program that hangs keeps nobody from being checked, nor the API from answering.

@@ -55,7 +55,7 @@ fn expect(site: &Site, daemon: &Daemon<'_>, spread: [usize; 3]) {
     let list = run(daemon, "list -n");
     assert_eq!(list.contains("10.0.2.13:80"), serves, "{list}");
     let shown = json(daemon, &["service", "list"]);
-    assert_eq!(shown[0]["quorum"], !serves);
+    assert_eq!(shown[0]["has_quorum"], !serves);
 }
 
 fn serves_while_no_real_does(method: Method) {
@@ -174,7 +174,7 @@ fn quorum_with_hysteresis() {
         site.expect(&spread);
         let has_quorum = spread[4] == 0;
         let shown = json(&daemon, &["service", "list"]);
-        assert_eq!(shown[0]["quorum"], has_quorum, "{down} down");
+        assert_eq!(shown[0]["has_quorum"], has_quorum, "{down} down");
         if down == 1 {
             // Nor does a restart change it.
             daemon.restart().unwrap();

@@ -7,9 +7,12 @@ use utoipa::openapi::{
     schema::{AdditionalProperties, SchemaType, Type},
 };
 
-use super::values::{
-    self, address, flag, forwarding_method, number, on_down, real_ref, scheduler, scheduler_flag,
-    service_name, tunnel_type, word,
+use super::{
+    checks::one_or_more,
+    values::{
+        self, address, command, flag, forwarding_method, number, on_down, real_ref, scheduler,
+        scheduler_flag, service_name, tunnel_type,
+    },
 };
 use crate::config::{
     defence::MAX_RATE,
@@ -92,9 +95,10 @@ fn service_settings(object: ObjectBuilder) -> ObjectBuilder {
         .property("one_packet", flag())
         .property("on_down", on_down())
         .property("rate_limit", or_null(rate_limit(), Type::Object))
-        // What later versions act on, with the only values that this one takes.
-        .property("require", word(["all"]))
+        .property("health", one_or_more())
+        .property("require", values::require())
         .property("quorum", quorum())
+        .property("sorry_server", or_null(sorry_server(), Type::Object))
 }
 
 fn persistence() -> ObjectBuilder {
@@ -113,10 +117,17 @@ fn rate_limit() -> ObjectBuilder {
 
 fn quorum() -> ObjectBuilder {
     object()
-        .property("up", number(1, 1))
-        .property("hysteresis", number(0, 0))
-        .property("notify_up", nothing())
-        .property("notify_down", nothing())
+        .property("up", number(1, u32::MAX))
+        .property("hysteresis", number(0, u32::MAX))
+        .property("notify_up", command())
+        .property("notify_down", command())
+}
+
+fn sorry_server() -> ObjectBuilder {
+    object()
+        .property("real", real_ref())
+        .required("real")
+        .property("forward", forwarding_method())
 }
 
 fn new_real() -> ObjectBuilder {
@@ -133,8 +144,9 @@ fn real_settings(object: ObjectBuilder) -> ObjectBuilder {
         .property("upper_threshold", number(0, u32::MAX))
         .property("lower_threshold", number(0, u32::MAX))
         .property("state", values::real_state())
-        .property("notify_up", nothing())
-        .property("notify_down", nothing())
+        .property("health", one_or_more())
+        .property("notify_up", command())
+        .property("notify_down", command())
 }
 
 fn tunnel() -> ObjectBuilder {

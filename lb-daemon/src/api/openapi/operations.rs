@@ -46,8 +46,9 @@ const NAMED_CHANGED: &[u16] = &[400, 404, 409, 422, 500];
 const VERSIONED: &[u16] = &[400, 404, 409, 412, 422, 500];
 const BODY: &[u16] = &[400, 404, 408, 413, 422, 500];
 const REPLACES: &[u16] = &[400, 403, 408, 409, 413, 422, 500];
-const BODY_VERSIONED: &[u16] = &[400, 404, 408, 409, 412, 413, 422, 500];
-const CREATES: &[u16] = &[400, 404, 408, 409, 413, 422, 500];
+const EDITS: &[u16] = &[400, 403, 404, 408, 409, 412, 413, 422, 500];
+const CREATES: &[u16] = &[400, 403, 404, 408, 409, 413, 422, 500];
+const CREATES_MARK: &[u16] = &[400, 404, 408, 409, 413, 422, 500];
 
 use HttpMethod::{Delete, Get, Patch, Post, Put};
 
@@ -148,7 +149,7 @@ fn service() -> Vec<Of> {
         ))
     };
     let edit = |summary| {
-        at(summary, BODY_VERSIONED)
+        at(summary, EDITS)
             .parameter(if_match())
             .request_body(Some(json_body("ServiceEdit")))
             .response("200", one_or_all())
@@ -194,7 +195,7 @@ fn real() -> Vec<Of> {
     };
     let one = || with_etag(json("The real", named("Real")));
     let edit = |summary| {
-        at(summary, BODY_VERSIONED)
+        at(summary, EDITS)
             .parameter(if_match())
             .request_body(Some(json_body("RealEdit")))
             .response("200", one())
@@ -213,7 +214,7 @@ fn real() -> Vec<Of> {
 }
 
 fn marks() -> Vec<Of> {
-    let add = start("Add a rule", CREATES)
+    let add = start("Add a rule", CREATES_MARK)
         .request_body(Some(json_body("NewMark")))
         .response("201", json("The rule", named("Mark")));
     let ports = text(&patterns::ports(), "80,443");

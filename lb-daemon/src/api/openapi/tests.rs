@@ -136,8 +136,95 @@ fn bodies_are_what_the_parsers_take() {
             json!({"require": "all", "quorum": {"up": 1, "notify_up": []}}),
         ),
         ("ServiceEdit", json!({"require": "any"})),
+        ("ServiceEdit", json!({"require": "some"})),
         ("ServiceEdit", json!({"quorum": {"up": 2}})),
+        ("ServiceEdit", json!({"quorum": {"up": 0}})),
+        ("ServiceEdit", json!({"quorum": {"notify_up": ["true"]}})),
+        ("ServiceEdit", json!({"quorum": null})),
         ("ServiceEdit", json!({"sorry_server": null})),
+        (
+            "ServiceEdit",
+            json!({"sorry_server": {"real": "10.0.0.9", "forward": "nat"}}),
+        ),
+        ("ServiceEdit", json!({"sorry_server": {"forward": "nat"}})),
+        ("ServiceEdit", json!({"health": null})),
+        ("ServiceEdit", json!({"health": []})),
+        ("ServiceEdit", json!({"health": "up"})),
+        ("ServiceEdit", json!({"health": {"type": "tcp"}})),
+        (
+            "ServiceEdit",
+            json!({"health": {"type": "tcp", "path": "/"}}),
+        ),
+        (
+            "ServiceEdit",
+            json!({"health": {"type": "tcp", "interval": "2s"}}),
+        ),
+        (
+            "ServiceEdit",
+            json!({"health": {"type": "tcp", "interval_ms": 99}}),
+        ),
+        ("ServiceEdit", json!({"health": {"interval_ms": 100}})),
+        (
+            "ServiceEdit",
+            json!({"health": [{"type": "icmp"}, {"type": "dns"}]}),
+        ),
+        (
+            "ServiceEdit",
+            json!({"health": [{"type": "icmp", "port": 1}]}),
+        ),
+        (
+            "ServiceEdit",
+            json!({"health": [{
+                "type": "https", "path": "/a", "method": "HEAD", "host": "www", "sni": "www",
+                "headers": {"X-A": "b"}, "status": [200, "300-399"], "verify": false,
+                "body_regex": "ok", "body_md5": "0".repeat(32), "via": "service",
+                "timeout_ms": 10, "warmup_ms": 0, "fast_interval_ms": 100, "rise": 1,
+                "fall": 10_000, "port": 65_535, "alpha": true, "omega": true,
+                "on_failure": "quiesce",
+            }]}),
+        ),
+        (
+            "ServiceEdit",
+            json!({"health": {"type": "http", "status": []}}),
+        ),
+        (
+            "ServiceEdit",
+            json!({"health": {"type": "http", "headers": {"X-A": 1}}}),
+        ),
+        (
+            "ServiceEdit",
+            json!({"health": {"type": "exec", "command": []}}),
+        ),
+        (
+            "ServiceEdit",
+            json!({"health": {"type": "exec", "command": ["true"]}}),
+        ),
+        (
+            "ServiceEdit",
+            json!({"health": {"type": "exec", "command": ["/bin/true", "%h"], "dynamic": true}}),
+        ),
+        (
+            "ServiceEdit",
+            json!({"health": {"type": "file", "path": "weight"}}),
+        ),
+        (
+            "ServiceEdit",
+            json!({"health": {"type": "file", "path": "/weight"}}),
+        ),
+        (
+            "ServiceEdit",
+            json!({"health": {"type": "dns", "query": "example.com", "record": "MX"}}),
+        ),
+        (
+            "ServiceEdit",
+            json!({"health": {"type": "send_expect", "send": "a", "expect": "b"}}),
+        ),
+        ("RealEdit", json!({"health": "up"})),
+        (
+            "RealEdit",
+            json!({"health": null, "notify_up": ["/bin/true", ""]}),
+        ),
+        ("RealEdit", json!({"health": [{"type": "redis"}]})),
         ("ServiceEdit", json!({"owner": "file"})),
         ("NewReal", json!({"weight": 1})),
         ("NewReal", json!({"real": "[2001:db8::2]:80"})),
@@ -162,6 +249,7 @@ fn bodies_are_what_the_parsers_take() {
         ("RealEdit", json!({"tunnel": null})),
         ("RealEdit", json!({"notify_up": []})),
         ("RealEdit", json!({"notify_down": ["/bin/true"]})),
+        ("RealEdit", json!({"notify_down": ["true"]})),
         ("RealEdit", json!({"active": 0})),
         ("NewMark", rule(json!([80, "443-450", "8080"]))),
         ("NewMark", rule(json!([]))),

@@ -8,8 +8,8 @@ use utoipa::openapi::{
 
 use super::patterns::{self, whole};
 use crate::config::{
+    health::{ProbeType, Require},
     model::{ForwardingMethod, OnDown, Protocol, RealState, Scheduler, TunnelKind},
-    probe::ProbeType,
 };
 use lb_common::connection_state::ConnectionState;
 
@@ -43,6 +43,7 @@ named_values! {
     tunnel_type, "TunnelType", word(TunnelKind::ALL.map(TunnelKind::name));
     real_state, "RealState", word(RealState::ALL.map(RealState::name));
     on_down, "OnDown", word(OnDown::ALL.map(OnDown::name));
+    require, "Require", word(Require::ALL.map(Require::name));
     connection_state, "ConnectionState", word(connection_states());
 }
 
@@ -73,6 +74,18 @@ pub(in crate::api) fn port_list() -> ArrayBuilder {
 
 pub(in crate::api) fn addresses() -> ArrayBuilder {
     ArrayBuilder::new().items(address())
+}
+
+pub(in crate::api) fn checks() -> ArrayBuilder {
+    ArrayBuilder::new().items(Ref::from_schema_name("HealthCheck"))
+}
+
+/// A program, by its absolute path, and its arguments; or nothing.
+pub(in crate::api) fn command() -> ArrayBuilder {
+    let argument = text("[^\\x00]*", "--quick");
+    ArrayBuilder::new()
+        .prefix_items([text("/[^\\x00]*", "/usr/lib/lbd/check")])
+        .items(argument)
 }
 
 pub(in crate::api) fn interface_mode() -> Object {

@@ -1,5 +1,7 @@
 //! Request bodies, right and wrong.
 
+use serde_json::json;
+
 use super::*;
 use crate::config::model::TunnelKind;
 
@@ -163,6 +165,7 @@ fn a_patch_keeps_and_a_replacement_resets() {
             },
             upper_threshold: Some(0),
             lower_threshold: Some(0),
+            health: RealHealthPatch::default().or_default(),
             state: None,
         }
     );

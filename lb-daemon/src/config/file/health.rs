@@ -82,7 +82,7 @@ fn sorry_server(
     })
 }
 
-fn checks(entry: &Entry<'_>, section: Section) -> Result<Vec<Check>, ConfigError> {
+pub(super) fn checks(entry: &Entry<'_>, section: Section) -> Result<Vec<Check>, ConfigError> {
     let tables = entry.one_or_more()?;
     tables.iter().map(|entry| check(entry, section)).collect()
 }
@@ -254,20 +254,10 @@ fn command(entry: &Entry<'_>) -> Result<Vec<String>, ConfigError> {
     Ok(command)
 }
 
-/// A program and its arguments, never a shell's line; none: nothing is run.
+/// None: nothing is run.
 fn argv(entry: &Entry<'_>) -> Result<Vec<String>, ConfigError> {
-    let words = entry.list(|word| {
-        if word.contains('\0') {
-            return Err(format!("{word:?} has a NUL, which no argument can have"));
-        }
-        Ok(word.to_owned())
-    })?;
-    match words.first() {
-        Some(program) if !program.starts_with('/') => Err(entry.error(format!(
-            "{program:?} is not an absolute path: the program comes first, then its arguments, each a string"
-        ))),
-        _ => Ok(words),
-    }
+    let words = entry.list(words::argument)?;
+    words::argv(words).map_err(|problem| entry.error(problem))
 }
 
 #[cfg(test)]

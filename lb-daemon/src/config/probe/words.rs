@@ -54,6 +54,24 @@ pub(crate) fn header_value(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// One word of a command.
+pub(crate) fn argument(text: &str) -> Result<String, String> {
+    if text.contains('\0') {
+        return Err(format!("{text:?} has a NUL, which no argument can have"));
+    }
+    Ok(text.to_owned())
+}
+
+/// A program and its arguments, never a shell's line; none: nothing is run.
+pub(crate) fn argv(words: Vec<String>) -> Result<Vec<String>, String> {
+    match words.first() {
+        Some(program) if !program.starts_with('/') => Err(format!(
+            "{program:?} is not an absolute path: the program comes first, then its arguments, each a string"
+        )),
+        _ => Ok(words),
+    }
+}
+
 /// A status of HTTP, or a range of them: `200`, `200-299`.
 pub(crate) fn status_range(text: &str) -> Result<(u16, u16), String> {
     let status = |text: &str| text.parse().ok().filter(|s| (100..=599).contains(s));

@@ -37,9 +37,11 @@ fn a_name_means_all_of_a_group() {
     let (ids, real) = desired.add_real(&by_name(), &new_real(4)).unwrap();
     assert_eq!((ids.len(), real.to_string()), (2, "10.0.0.4:80".into()));
     desired
-        .edit_real(&by_name(), host(3), None, weight(7))
+        .edit_real(&by_name(), host(3), None, &weight(7))
         .unwrap();
-    desired.edit_real(&web(), host(4), None, weight(9)).unwrap();
+    desired
+        .edit_real(&web(), host(4), None, &weight(9))
+        .unwrap();
     desired.delete_real(&by_name(), host(2), None).unwrap();
     let patch = ServicePatch {
         one_packet: Some(false),
@@ -105,7 +107,7 @@ fn a_groups_name_is_its_own() {
 fn a_group_stays_together_over_merges() {
     let (mut desired, _) = merge(&group(), &Desired::default(), true);
     desired
-        .edit_real(&by_name(), [10, 0, 0, 2].into(), None, weight(5))
+        .edit_real(&by_name(), [10, 0, 0, 2].into(), None, &weight(5))
         .unwrap();
     let nat = ServicePatch {
         forward: Some(ForwardingMethod::Nat),

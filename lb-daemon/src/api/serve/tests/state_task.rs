@@ -4,7 +4,7 @@
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::{
-    api::wire,
+    api::{checks, wire},
     config::{
         model::{Real, RealId, Service, Timeouts},
         scheduling,
@@ -34,7 +34,10 @@ fn shown(service: &Service) -> wire::Service {
         rate_limit: service.rate_limit.map(Into::into),
         reals: service.reals.iter().map(shown_real).collect(),
         sorry_server: None,
-        quorum: true,
+        health: checks::show(&service.health.checks),
+        require: service.health.require.name().into(),
+        quorum: (&service.health.quorum).into(),
+        has_quorum: true,
         stats: wire::Stats {
             connections: 5,
             ..Default::default()
@@ -54,6 +57,9 @@ fn shown_real(real: &Real) -> wire::Real {
         state: real.state.name().into(),
         health: "up".into(),
         listed_weight: Some(real.weight.get()),
+        checks: None,
+        notify_up: Vec::new(),
+        notify_down: Vec::new(),
         owner: wire::Owner::Runtime,
         next_hop: "resolved".into(),
         upper_threshold: real.upper_threshold,
