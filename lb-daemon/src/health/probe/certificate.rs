@@ -19,6 +19,10 @@ use rustls::{
 const WARN_DAYS: i64 = 14;
 const SECONDS_A_DAY: i64 = 86_400;
 
+/// rustls has no error of its own for a server that shows an authority's certificate, and
+/// hands on webpki's. `openssl req -x509` makes nothing else.
+const AUTHORITYS: &str = "CaUsedAsEndEntity";
+
 /// The host's, read once: what changes there counts from the next start on.
 pub(super) fn host_roots() -> Arc<RootCertStore> {
     static ROOTS: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
@@ -118,6 +122,12 @@ pub(super) fn refusal(error: &CertificateError) -> &'static str {
         }
         CertificateError::UnknownIssuer => "certificate is of an unknown issuer",
         CertificateError::BadSignature => "certificate's signature is wrong",
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "certificate is not for servers"
+        }
+        CertificateError::Other(error) if error.to_string() == AUTHORITYS => {
+            "certificate is self-signed, or an authority's"
+        }
         _ => "certificate is not valid",
     }
 }

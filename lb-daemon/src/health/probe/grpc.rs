@@ -101,6 +101,8 @@ fn ok(headers: &HeaderMap) -> Result<(), String> {
     match status {
         Some(0_u32) => Ok(()),
         Some(5) => Err("service is unknown to the real".into()),
+        // The server is there, and nobody has given it the service that answers us.
+        Some(12) => Err("real has no grpc.health.v1.Health".into()),
         Some(status) => Err(format!("grpc status {status}")),
         None => Err(NOT_GRPC.into()),
     }

@@ -111,7 +111,7 @@ async fn calls_that_fail() {
     for (status, grpc_status, trailers, error) in [
         (503, None, true, "status 503"),
         (200, Some("14"), true, "grpc status 14"),
-        (200, Some("12"), false, "grpc status 12"),
+        (200, Some("12"), false, "real has no grpc.health.v1.Health"),
         (200, Some("5"), false, "service is unknown to the real"),
         (200, Some("x"), true, NOT_GRPC),
         (200, None, true, NOT_GRPC),

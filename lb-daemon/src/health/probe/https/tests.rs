@@ -40,10 +40,15 @@ impl Authority {
 
     /// Serves a page with a certificate for this name, which ends then.
     async fn server(&self, name: &str, end: SystemTime) -> Target {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let mut params = params(name);
         params.not_before = (SystemTime::now() - 400 * DAY).into();
         params.not_after = end.into();
+        self.server_of(params).await
+    }
+
+    /// Serves a page with a certificate of these.
+    async fn server_of(&self, params: CertificateParams) -> Target {
+        let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let provider = Arc::new(ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
@@ -79,6 +84,10 @@ impl Authority {
         })
         .await
     }
+}
+
+fn params(name: &str) -> CertificateParams {
+    CertificateParams::new(vec![name.to_owned()]).unwrap()
 }
 
 fn in_days(days: u32) -> SystemTime {
@@ -142,6 +151,26 @@ async fn issuers() {
     let http = asking(Some("web.example"), "");
     let answered = ask(&Authority::new("another"), http, Tls::default(), &web).await;
     assert_eq!(answered.unwrap_err(), "certificate is of an unknown issuer");
+}
+
+#[tokio::test]
+async fn purposes() {
+    let authority = Authority::new("one");
+    // What `openssl req -x509` makes says that it is an authority's.
+    let mut authoritys = params("web.example");
+    authoritys.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let mut clients = params("web.example");
+    clients.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    for (params, error) in [
+        (authoritys, "certificate is self-signed, or an authority's"),
+        (clients, "certificate is not for servers"),
+    ] {
+        let web = authority.server_of(params).await;
+        let http = || asking(Some("web.example"), "");
+        let answered = ask(&authority, http(), Tls::default(), &web).await;
+        assert_eq!(answered.unwrap_err(), error);
+        ask(&authority, http(), unverified(), &web).await.unwrap();
+    }
 }
 
 #[tokio::test]
