@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
 
+use crate::certificate;
 use crate::process::{self, Process};
 use crate::topology::{Method, PORT, Topology};
 use crate::wait;
@@ -311,6 +312,11 @@ fn launch(network: &Topology, binaries: &Binaries) -> Result<(Process, UnixDatag
         .arg("--config")
         .arg(config_path(network))
         .env("NOTIFY_SOCKET", &socket);
+    // Read by rustls-native-certs, as by OpenSSL.
+    let roots = directory.join(certificate::ROOTS);
+    if roots.exists() {
+        command.env("SSL_CERT_FILE", roots);
+    }
     let process = Process::spawn("lbd", &mut command, &directory.join("lbd.log"))?;
     Ok((process, notifications))
 }

@@ -15,7 +15,7 @@
 //!           ├─ capture                     what was on the wire, judged by tshark
 //!           └─ service, daemon             what lbd is told; lbd on the director, lbctl beside it
 //! scratch: a network's number, its files, its own bpffs, and what the dead left behind
-//! process, wait, interrupt, privilege, modules: what all of them stand on
+//! process, wait, interrupt, privilege, modules, python: what all of them stand on
 //! ```
 //!
 //! Whatever a value of these types made is undone when the value is dropped, on
@@ -41,6 +41,7 @@ pub mod modules;
 pub mod namespace;
 pub mod privilege;
 pub mod process;
+pub mod python;
 pub mod redisserver;
 pub mod rogue;
 pub mod scratch;

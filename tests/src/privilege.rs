@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use anyhow::{Context, Error, Result, bail};
 
 use crate::namespace::Namespace;
-use crate::{process, scratch, xdp_pass};
+use crate::{process, python, scratch, xdp_pass};
 
 /// Whether XDP programs can be loaded: what packet tests need. To be asked at
 /// the head of each: `if !privilege::bpf() { return; }`.
@@ -44,6 +44,21 @@ pub fn program(path: &Path) -> bool {
         Ok(())
     } else {
         Err(missing())
+    })
+}
+
+/// Whether the system's Python has a module; to be asked after [`network`].
+///
+/// # Panics
+/// With `CI=true` where it has not.
+pub fn python(module: &str) -> bool {
+    granted(if python::has(module) {
+        Ok(())
+    } else {
+        Err(Error::msg(format!(
+            "{} has no {module}; `cargo xtask setup` installs it",
+            python::PROGRAM
+        )))
     })
 }
 

@@ -1,5 +1,7 @@
 //! What building, showing and testing need, and where to get it.
 
+use lb_tests::python;
+
 use super::{compiler, kernel, programs, schemathesis};
 
 /// What a requirement is needed for.
@@ -36,6 +38,8 @@ pub(crate) enum Requirement {
     BpfLinker,
     /// A program of the networks or of the virtual machine.
     Program(&'static Program),
+    /// What gRPC servers are made of: a module of the system's Python.
+    PythonGrpc,
     /// What asks the API what its document has.
     Schemathesis,
     /// The virtual machine's kernel.
@@ -123,6 +127,7 @@ impl Requirement {
         let mut all = vec![Self::BpfCompiler, Self::BpfLinker];
         let programs = PROGRAMS.iter().chain(&COMPARED).chain(&VM_PROGRAMS);
         all.extend(programs.map(Self::Program));
+        all.push(Self::PythonGrpc);
         all.push(Self::Schemathesis);
         // The last one: not every archive has it, and the rest does not need it.
         all.push(Self::VmKernel);
@@ -133,7 +138,7 @@ impl Requirement {
         match self {
             Self::BpfCompiler | Self::BpfLinker => Purpose::Build,
             Self::Program(program) => program.purpose,
-            Self::Schemathesis => Purpose::Run,
+            Self::PythonGrpc | Self::Schemathesis => Purpose::Run,
             Self::VmKernel => Purpose::VmKernel,
         }
     }
@@ -143,6 +148,7 @@ impl Requirement {
             Self::BpfCompiler => compiler::is_found(),
             Self::BpfLinker => programs::find("bpf-linker").is_some(),
             Self::Program(program) => programs::find(program.name).is_some(),
+            Self::PythonGrpc => python::has("grpc"),
             Self::Schemathesis => schemathesis::is_installed(),
             Self::VmKernel => kernel::is_unpacked(),
         }
@@ -156,6 +162,7 @@ impl Requirement {
             }
             Self::BpfLinker => "bpf-linker (for the XDP programs)".to_owned(),
             Self::Program(program) => format!("{} ({})", program.name, program.used_for),
+            Self::PythonGrpc => "Python's gRPC (the reals' gRPC servers)".to_owned(),
             Self::Schemathesis => {
                 format!("schemathesis {} (the API's tests)", schemathesis::VERSION)
             }
@@ -170,6 +177,7 @@ impl Requirement {
             // LLVM itself, and what linking against it takes.
             Self::BpfLinker => vec!["llvm-22-dev", "libpolly-22-dev", "libzstd-dev", "g++"],
             Self::Program(program) => vec![program.package],
+            Self::PythonGrpc => vec!["python3-grpcio"],
             Self::Schemathesis => vec!["python3-venv"],
             // Unpacked, not installed.
             Self::VmKernel => Vec::new(),
@@ -186,6 +194,10 @@ impl Requirement {
             Self::Program(program) => format!(
                 "install your system's package of {} (Debian's is {})",
                 program.name, program.package
+            ),
+            Self::PythonGrpc => format!(
+                "install your system's package of gRPC for {} (Debian's is python3-grpcio)",
+                python::PROGRAM
             ),
             Self::Schemathesis => format!(
                 "python3 -m venv target/schemathesis && \
