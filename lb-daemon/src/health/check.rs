@@ -11,6 +11,7 @@ use tokio::{
     sync::{Notify, mpsc},
     time::{sleep, sleep_until, timeout},
 };
+use tracing::warn;
 
 use super::{
     dampener::Dampener,
@@ -245,12 +246,21 @@ async fn watch(
     changes: mpsc::UnboundedSender<ServiceId>,
 ) {
     let mut jitter = Jitter::default();
+    let mut warned = None;
     let timing = plan.check.timing;
     let spread = timing.interval.mul_f64(SPREAD).min(MOST_SPREAD);
     sleep(timing.warmup + jitter.within(spread)).await;
     loop {
         let began = Instant::now();
         let outcome = plan.ask(&target).await;
+        if let Outcome::Up { warning, .. } = &outcome
+            && let Some(text) = warning
+            && *warning != warned
+        {
+            let of_type = plan.check.probe.probe_type().name();
+            warn!(service = %target.service, real = %target.real, check = of_type, "{text}");
+            warned.clone_from(warning);
+        }
         if shared.note(outcome, began.elapsed(), &mut dampener)
             && changes.send(target.service).is_err()
         {

@@ -162,6 +162,10 @@ fn certificates(site: &Site, daemon: &Daemon<'_>, authority: &Certificate, mut s
         };
         assert!(page.ends_with(&ok), "{page}");
     }
+    // Once by each of the two checks.
+    let log = daemon.log();
+    let warned = log.matches("certificate expires in 5 days").count();
+    assert_eq!(warned, 2, "{log}");
 }
 
 fn start_secure(site: &Site, number: usize, certificate: &Certificate) -> WebServer {
