@@ -4,6 +4,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    io,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::Arc,
@@ -14,7 +15,7 @@ use aya::maps::{MapData, RingBuf};
 use lb_common::abi::Event;
 use tokio::{
     io::unix::AsyncFd,
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::sleep_until,
 };
 use tracing::info;
@@ -85,6 +86,8 @@ pub struct Director {
     pub(super) reach: Reach,
     pub(super) events: AsyncFd<RingBuf<MapData>>,
     pub(super) sweeper: Sweeper,
+    /// Of connections, by the request that is being worked on.
+    pub(super) endings: Vec<oneshot::Receiver<io::Result<()>>>,
     /// For those who list connections.
     pub(super) connection_tables: Arc<ConnectionTables>,
     pub(super) reports: mpsc::Receiver<Report>,
@@ -280,11 +283,14 @@ impl Director {
             Request::Diff(reply) => drop(reply.send(self.diff())),
             Request::Replace(wanted, confirm_within, reply) => {
                 let outcome = self.replace(*wanted, confirm_within, by).await;
-                drop(reply.send(outcome));
+                self.answer_after_endings(reply, outcome);
             }
             Request::Confirm(reply) => drop(reply.send(self.confirm(by))),
-            Request::Undo(reply) => drop(reply.send(self.undo(by).await)),
-            Request::Reload(reply) => drop(reply.send(self.reload(by).await)),
+            Request::Undo(reply) => {
+                let outcome = self.undo(by).await;
+                self.answer_after_endings(reply, outcome);
+            }
+            Request::Reload(reply) => self.reload(by, reply).await,
         }
     }
 
@@ -458,30 +464,63 @@ impl Director {
     /// where they are to be. The walk takes a while: other requests do not wait
     /// for it.
     fn answer_when_ended(
-        &self,
+        &mut self,
         reply: Reply<()>,
         outcome: Result<(), ChangeError>,
         now: bool,
         slots: Vec<u32>,
     ) {
         let how = match (now, self.config.options.expire_nodest) {
-            (true, _) => How::Cut,
-            (false, true) => How::Doom,
-            (false, false) => return drop(reply.send(outcome)),
+            (true, _) => Some(How::Cut),
+            (false, true) => Some(How::Doom),
+            (false, false) => None,
         };
-        if slots.is_empty() || outcome.is_err() {
-            return drop(reply.send(outcome));
+        if let Some(how) = how
+            && !slots.is_empty()
+            && outcome.is_ok()
+        {
+            self.end(Whose::Reals(slots), how);
         }
-        let ended = self.sweeper.end(Whose::Reals(slots), how);
+        self.answer_after_endings(reply, outcome);
+    }
+
+    /// Has connections end; [`Self::after_endings`] waits for it.
+    pub(super) fn end(&mut self, whose: Whose, how: How) {
+        self.endings.push(self.sweeper.end(whose, how));
+    }
+
+    fn answer_after_endings<T: Send + 'static>(
+        &mut self,
+        reply: Reply<T>,
+        outcome: Result<T, ChangeError>,
+    ) {
+        self.after_endings(outcome, |outcome| drop(reply.send(outcome)));
+    }
+
+    /// Does something with an outcome when the connections have ended that were to end by it;
+    /// nobody else waits for that.
+    pub(super) fn after_endings<T: Send + 'static>(
+        &mut self,
+        outcome: Result<T, ChangeError>,
+        then: impl FnOnce(Result<T, ChangeError>) + Send + 'static,
+    ) {
+        let endings = std::mem::take(&mut self.endings);
+        if endings.is_empty() {
+            return then(outcome);
+        }
         tokio::spawn(async move {
-            let outcome = match ended.await {
-                Ok(Err(error)) => Err(ChangeError::Failed(format!(
-                    "deleted, and its connections go on: {error}"
-                ))),
+            let mut outcome = outcome;
+            for ended in endings {
                 // Without an answer the daemon is stopping.
-                Ok(Ok(())) | Err(_) => outcome,
-            };
-            let _ = reply.send(outcome);
+                if let Ok(Err(error)) = ended.await
+                    && outcome.is_ok()
+                {
+                    outcome = Err(ChangeError::Failed(format!(
+                        "done, but for connections that should end and go on: {error}"
+                    )));
+                }
+            }
+            then(outcome);
         });
     }
 

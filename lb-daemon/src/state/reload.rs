@@ -10,7 +10,7 @@ use super::{
     desired::Desired,
     differences::{differences, mark_differences, other_differences},
     director::Director,
-    handle::{By, ChangeError, ReloadReport},
+    handle::{By, ChangeError, ReloadReport, Reply},
     start::give_memory_back,
 };
 use crate::{
@@ -29,7 +29,7 @@ use crate::{
 impl Director {
     /// Reads the file again and makes the running state what it says. The
     /// report says what changed.
-    pub(super) async fn reload(&mut self, by: By) -> Result<ReloadReport, ChangeError> {
+    pub(super) async fn reload(&mut self, by: By, reply: Reply<ReloadReport>) {
         let started = [NotifyState::Reloading]
             .into_iter()
             .chain(NotifyState::monotonic_usec_now())
@@ -49,8 +49,10 @@ impl Director {
             Err(error) => tracing::error!(%by, %error, "reload refused; nothing has changed"),
         }
         give_memory_back();
-        let _ = sd_notify::notify(&[NotifyState::Ready]);
-        outcome
+        self.after_endings(outcome, |outcome| {
+            let _ = sd_notify::notify(&[NotifyState::Ready]);
+            drop(reply.send(outcome));
+        });
     }
 
     async fn try_reload(&mut self) -> Result<ReloadReport, ChangeError> {
@@ -97,7 +99,7 @@ impl Director {
         let (before, after) = (&self.config.defence, &config.defence);
         if (&before.deny, &before.allow) != (&after.deny, &after.allow) {
             let denied = Whose::Denied(after.deny.clone(), after.allow.clone());
-            drop(self.sweeper.end(denied, How::Cut));
+            self.end(denied, How::Cut);
         }
         self.doom_deleted(config.options.expire_nodest);
 
@@ -139,10 +141,10 @@ impl Director {
 
 impl Director {
     /// With `expire_nodest` the connections of deleted reals end at their next packet.
-    pub(super) fn doom_deleted(&self, expire_nodest: bool) {
+    pub(super) fn doom_deleted(&mut self, expire_nodest: bool) {
         if expire_nodest {
             let deleted = self.reconciler.image().retired_slots().collect();
-            drop(self.sweeper.end(Whose::Reals(deleted), How::Doom));
+            self.end(Whose::Reals(deleted), How::Doom);
         }
     }
 }

@@ -214,6 +214,7 @@ impl Director {
             reach: Reach::default(),
             events,
             sweeper,
+            endings: Vec::new(),
             connection_tables,
             reports,
             templates: 0,

@@ -261,6 +261,8 @@ impl Director {
         if let Err(error) = self.undo(By::Timeout).await {
             error!(%error, "undoing the applied configuration failed");
         }
+        // Nobody waits.
+        self.endings.clear();
     }
 
     /// What was waiting when the last daemon ended.
