@@ -8,6 +8,7 @@
 use std::{
     env,
     ffi::OsString,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -128,5 +129,12 @@ fn build(workspace: &Path, rustc: &OsString, out: &Path) -> Result<()> {
         std::fs::copy(&built, out.join(format!("{object}.o")))
             .with_context(|| format!("copy {}", built.display()))?;
     }
+    let director = std::fs::read(out.join("lbd-xdp.o")).context("read the director's object")?;
+    let mut hasher = DefaultHasher::new();
+    director.hash(&mut hasher);
+    println!(
+        "cargo:rustc-env=LBD_DIRECTOR_STAMP={:016x}",
+        hasher.finish()
+    );
     Ok(())
 }

@@ -17,7 +17,7 @@ use lb_tests::trickle::Trickle;
 use lb_tests::{process, trickle};
 use nix::sys::signal::Signal;
 
-use crate::site::{Site, json, real};
+use crate::site::{Site, await_reals, json, real};
 
 /// Kill it, look at everything, start it again, and once more with SIGTERM. A
 /// program array that went with its daemon shows as new connections that get no
@@ -90,8 +90,8 @@ fn tun_wrr() {
     survives(Method::Tun, "wrr", &[1, 2, 3], &[2, 4, 6]);
 }
 
-/// Another binary of the same ABI, and then other capacities: the program behind each
-/// link is replaced, and the transfers go on. A link that is made anew, or entries that
+/// The same binary again, whose programs are there. Another one of the same ABI, and then other
+/// capacities: the program behind each link is replaced, and the transfers go on. A link that is made anew, or entries that
 /// are not carried over, show as a download that ends or a conversation without an
 /// answer; new connections that are never let in again, as failed requests.
 /// By nat, which has two entries of a connection to carry over; dr has one of them.
@@ -116,12 +116,23 @@ fn upgraded() {
     download.check().unwrap();
     let first = programs(&site);
     daemon.stop().unwrap();
+    daemon.restart().unwrap();
+    let same = "adopted=true verified=false";
+    assert!(daemon.log().contains(same), "{}", daemon.log());
+    assert_eq!(programs(&site), first);
+    assert_eq!(conversation.ask().unwrap(), talks_to);
+    daemon.stop().unwrap();
     drop(daemon);
 
     let mut binaries = site.binaries.clone();
-    binaries.lbd = another(&binaries.lbd, network.directory());
+    let [stamp] = &stamps(&site)[..] else {
+        panic!("{:?}", stamps(&site))
+    };
+    binaries.lbd = another(&binaries.lbd, stamp, network.directory());
     let mut daemon = Daemon::start(network, &binaries, &config).unwrap();
-    assert!(daemon.log().contains("adopted=true"), "{}", daemon.log());
+    let other = "adopted=true verified=true";
+    assert!(daemon.log().contains(other), "{}", daemon.log());
+    assert_eq!(stamps(&site), ["0123456789abcdef"]);
     let second = programs(&site);
     assert_eq!((first.len(), second.len()), (2, 2));
     assert!(second.iter().all(|id| !first.contains(id)), "{second:?}");
@@ -147,16 +158,26 @@ fn upgraded() {
     download.finish().unwrap();
 }
 
-/// A binary that does the same and is another one. A process of its own writes it: what this
-/// one has open for writing, a program that another test starts meanwhile would have open as
-/// well, and nobody could run it (ETXTBSY).
-fn another(binary: &Path, directory: &Path) -> PathBuf {
+/// A binary that does the same and whose programs have another stamp. A process of its own
+/// writes it: what this one has open for writing, a program that another test starts meanwhile
+/// would have open as well, and nobody could run it (ETXTBSY).
+fn another(binary: &Path, stamp: &str, directory: &Path) -> PathBuf {
     let copy = directory.join("other-lbd");
     let mut command = Command::new("sh");
-    let script = "cp \"$1\" \"$2\" && printf '\\0' >> \"$2\"";
+    let script = "LC_ALL=C sed \"s/$3/0123456789abcdef/g\" \"$1\" > \"$2\" && chmod +x \"$2\"";
     command.args(["-c", script, "sh"]).arg(binary).arg(&copy);
-    process::output(&mut command).unwrap();
+    process::output(command.arg(stamp)).unwrap();
     copy
+}
+
+/// Those of the pinned programs: one, where a daemon has started.
+fn stamps(site: &Site) -> Vec<String> {
+    let pins = site.data_plane();
+    let folders = pins.lines().filter(|line| line.ends_with("/director"));
+    let stamp = |line: &str| line.rsplit("/programs_").next().unwrap().to_owned();
+    folders
+        .map(|line| stamp(line.trim_end_matches("/director")))
+        .collect()
 }
 
 /// The numbers of the XDP programs on the director's interfaces.
@@ -348,6 +369,7 @@ fn detach_on_exit() {
         .config("rr", &[1, 1])
         .replace("[capacity]", "detach_on_exit = true\n\n[capacity]");
     let mut daemon = site.start_with(&config);
+    await_reals(&daemon);
     daemon.kill();
     site.expect(&[2, 2]);
     daemon.restart().unwrap();

@@ -339,6 +339,42 @@ fn smaller_than_what_is_in_use_is_refused() {
     }
 }
 
+/// The programs of the last daemon are taken as they are, all of them or none.
+#[test]
+fn programs_are_kept() {
+    if !privilege::bpf() {
+        return;
+    }
+    let mut rig = configured(Rr);
+    assert!(!rig.programs.are_kept());
+    let first = picks(&mut rig, 40_000, 1);
+    let id = |rig: &Rig| rig.programs.info("director").unwrap().id();
+    let before = id(&rig);
+    rig.keep_programs();
+    let mut rig = rig.restart(SIZES).unwrap();
+    assert!(rig.adopted && rig.programs.are_kept());
+    assert_eq!(id(&rig), before);
+    assert_eq!(
+        rig.programs.verified_instructions().len(),
+        rig.load_again().verified_instructions().len()
+    );
+    let ack = TCP_SYN.port(40_000).with(ACK).frame();
+    assert_eq!(judge::packet(&rig.run(&ack).frame).to_mac, first[0]);
+    assert_eq!(picks(&mut rig, 40_001, 2).len(), 2);
+
+    // One that is not pinned makes the others strangers to each other.
+    let entries = std::fs::read_dir(rig.pins().path()).unwrap();
+    let mut paths = entries.map(|entry| entry.unwrap().path());
+    let folder = paths.find(|path| path.is_dir()).unwrap();
+    std::fs::remove_file(folder.join("vlan")).unwrap();
+    let mut rig = rig.restart(SIZES).unwrap();
+    assert!(rig.adopted && !rig.programs.are_kept());
+    assert_ne!(id(&rig), before);
+    assert_eq!(judge::packet(&rig.run(&ack).frame).to_mac, first[0]);
+    rig.keep_programs();
+    assert!(rig.restart(SIZES).unwrap().programs.are_kept());
+}
+
 /// A map of another layout under the right name.
 #[test]
 fn other_layouts_are_refused() {

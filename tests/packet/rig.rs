@@ -371,6 +371,11 @@ impl Rig {
         Programs::load(&self.pins, &SIZES).unwrap().programs
     }
 
+    /// As a daemon does that has started.
+    pub fn keep_programs(&mut self) {
+        self.programs.keep(&self.pins);
+    }
+
     /// Where the maps are pinned.
     pub fn pins(&self) -> &PinDir {
         &self.pins

@@ -29,6 +29,7 @@ use super::{
     DataPlaneError, Tables,
     connection_table::{ConnectionTable, Maps},
     held_signals::HeldSignals,
+    kept::{self, Kept},
     localities::Localities,
     mapped::Mapped,
     migrate::{self, Migration},
@@ -46,6 +47,8 @@ const MAP_ELEMENTS: &str = "bpf_map_elem";
 /// The programs in the kernel, loaded and not yet attached.
 pub struct Programs {
     ebpf: Ebpf,
+    /// Of an earlier daemon: the object's own are not loaded then.
+    kept: Kept,
     stages: ProgramArray<MapData>,
 }
 
@@ -78,7 +81,7 @@ impl Programs {
             // What a start that was cut off may have left.
             pins.clear()?;
             make_folder(pins.path())?;
-            let loaded = Self::load_all(pins.path(), sizes, false);
+            let loaded = Self::load_all(pins.path(), sizes, None);
             if loaded.is_err() {
                 let _ = pins.clear();
             }
@@ -87,7 +90,7 @@ impl Programs {
         pins.check_other_versions()?;
         match pins.check(sizes) {
             Ok(()) => {
-                let mut loaded = Self::load_all(pins.path(), sizes, true)?;
+                let mut loaded = Self::load_all(pins.path(), sizes, Some(pins))?;
                 if is_unfinished {
                     loaded.migration = Some(Migration::open(&pins.former(), ABI_VERSION)?);
                 }
@@ -111,7 +114,7 @@ impl Programs {
         mut migration: Migration,
     ) -> Result<Loaded, DataPlaneError> {
         make_folder(&pins.staging())?;
-        let loaded = Self::load_all(&pins.staging(), sizes, false)?;
+        let loaded = Self::load_all(&pins.staging(), sizes, None)?;
         migration.copy(&pins.staging())?;
         Ok(Loaded {
             adopted: true,
@@ -120,7 +123,12 @@ impl Programs {
         })
     }
 
-    fn load_all(folder: &Path, sizes: &Sizes, adopted: bool) -> Result<Loaded, DataPlaneError> {
+    /// The maps of `folder` are `adopted`, or made there.
+    fn load_all(
+        folder: &Path,
+        sizes: &Sizes,
+        adopted: Option<&PinDir>,
+    ) -> Result<Loaded, DataPlaneError> {
         let level = log_level();
         let mut loader = EbpfLoader::new();
         loader.default_map_pin_directory(folder);
@@ -129,19 +137,24 @@ impl Programs {
             loader.map_max_entries(layout.name, layout.max_entries);
         }
         let mut ebpf = loader.load(object::DIRECTOR)?;
+        let kept = match adopted {
+            Some(pins) if !logs(level) => kept::find(pins, &ebpf),
+            _ => Kept::new(),
+        };
         let held = HeldSignals::hold();
-        load_programs(&mut ebpf)?;
+        load_programs(&mut ebpf, &kept)?;
         drop(held);
+        let adopted = adopted.is_some();
         let shape = shape(&mut ebpf, sizes, adopted)?;
-        let walked = walked(&mut ebpf, sizes, shape)?;
+        let walked = walked(&mut ebpf, &kept, sizes, shape)?;
         let connections_v4 = connections_v4(&ebpf, sizes, shape)?;
         let connections_v6 = connections_v6(&ebpf, sizes, shape)?;
-        let repair = program_fd(&ebpf, program::REPAIR)?;
+        let repair = program_fd(&ebpf, &kept, program::REPAIR)?;
         let tables = tables(&mut ebpf, sizes, repair)?;
         let stages = typed(&mut ebpf, map::STAGES)?;
         let events = typed(&mut ebpf, map::EVENTS)?;
         Ok(Loaded {
-            programs: Self { ebpf, stages },
+            programs: Self { ebpf, kept, stages },
             tables,
             events,
             connections_v4,
@@ -150,6 +163,19 @@ impl Programs {
             adopted,
             migration: None,
         })
+    }
+
+    /// Pins what had to be verified: the next daemon need not do it again.
+    pub fn keep(&mut self, pins: &PinDir) {
+        if self.kept.is_empty() && !logs(log_level()) {
+            kept::keep(pins, &mut self.ebpf);
+        }
+    }
+
+    /// Whether they are an earlier daemon's, and nothing had to be verified.
+    #[must_use]
+    pub fn are_kept(&self) -> bool {
+        !self.kept.is_empty()
     }
 
     /// Puts every stage's program into the program array.
@@ -175,21 +201,34 @@ impl Programs {
 
     /// A program by its name in the object.
     pub fn xdp(&mut self, name: &str) -> Result<&mut Xdp, DataPlaneError> {
-        xdp(&mut self.ebpf, name)
+        match self.kept.get_mut(name) {
+            Some(program) => Ok(program),
+            None => xdp(&mut self.ebpf, name),
+        }
     }
 
     /// A descriptor of a loaded program.
     pub fn fd(&mut self, name: &str) -> Result<ProgramFd, DataPlaneError> {
-        fd(&mut self.ebpf, name)
+        let error = |source| DataPlaneError::Program {
+            name: name.to_owned(),
+            source,
+        };
+        let fd = self.xdp(name)?.fd().map_err(error)?;
+        fd.try_clone().map_err(|source| DataPlaneError::Path {
+            action: "duplicate",
+            path: name.into(),
+            source,
+        })
     }
 
     /// What the kernel says of a loaded program.
     pub fn info(&self, name: &str) -> Result<aya::programs::ProgramInfo, DataPlaneError> {
-        let program = self
-            .ebpf
-            .program(name)
-            .ok_or_else(|| DataPlaneError::Missing(format!("program {name}")))?;
-        program.info().map_err(|source| DataPlaneError::Program {
+        let info = match (self.kept.get(name), self.ebpf.program(name)) {
+            (Some(program), _) => program.info(),
+            (None, Some(program)) => program.info(),
+            (None, None) => return Err(DataPlaneError::Missing(format!("program {name}"))),
+        };
+        info.map_err(|source| DataPlaneError::Program {
             name: name.to_owned(),
             source,
         })
@@ -198,7 +237,7 @@ impl Programs {
     /// Starts to pass on what the programs log, if they may log anything.
     /// Must be called within a tokio runtime.
     pub fn start_log(&mut self) -> std::io::Result<()> {
-        if log_level() <= aya_log::Level::Info as u8 {
+        if !logs(log_level()) {
             return Ok(());
         }
         let logger = EbpfLogger::init(&mut self.ebpf).map_err(std::io::Error::other)?;
@@ -217,22 +256,21 @@ impl Programs {
     /// Instructions that the verifier walked, by program.
     #[must_use]
     pub fn verified_instructions(&self) -> HashMap<String, u32> {
-        let info = |(name, program): (&str, &aya::programs::Program)| {
-            Some((
-                name.to_owned(),
-                program.info().ok()?.verified_instruction_count()?,
-            ))
+        let count = |(name, _)| {
+            let count = self.info(name).ok()?.verified_instruction_count()?;
+            Some((name.to_owned(), count))
         };
-        self.ebpf.programs().filter_map(info).collect()
+        self.ebpf.programs().filter_map(count).collect()
     }
 }
 
 /// Gives the programs to the kernel, on all processors: its verifier is most of a start,
 /// and looks at as many at once as there are threads that ask (`bpf_check` of Linux 5.2
 /// and later locks only who may not see pointers out).
-fn load_programs(ebpf: &mut Ebpf) -> Result<(), DataPlaneError> {
+fn load_programs(ebpf: &mut Ebpf, kept: &Kept) -> Result<(), DataPlaneError> {
     let btf = Btf::from_sys_fs().map_err(aya::EbpfError::from)?;
-    let programs = Mutex::new(ebpf.programs_mut());
+    let programs = ebpf.programs_mut();
+    let programs = Mutex::new(programs.filter(|(name, _)| !kept.contains_key(*name)));
     let next = || programs.lock().expect("nobody panics with it").next();
     let work = || {
         while let Some((name, program)) = next() {
@@ -280,6 +318,11 @@ fn log_level() -> u8 {
     }
 }
 
+/// Whether programs of this level log anything. Their log is their own daemon's.
+fn logs(level: u8) -> bool {
+    level > aya_log::Level::Info as u8
+}
+
 fn xdp<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, DataPlaneError> {
     let program = ebpf
         .program_mut(name)
@@ -292,24 +335,13 @@ fn xdp<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, DataPlaneError
         })
 }
 
-fn fd(ebpf: &mut Ebpf, name: &str) -> Result<ProgramFd, DataPlaneError> {
-    let error = |source| DataPlaneError::Program {
-        name: name.to_owned(),
-        source,
+fn program_fd(ebpf: &Ebpf, kept: &Kept, name: &str) -> Result<OwnedFd, DataPlaneError> {
+    let fd = match (kept.get(name), ebpf.program(name)) {
+        (Some(program), _) => program.fd(),
+        (None, Some(program)) => program.fd(),
+        (None, None) => return Err(DataPlaneError::Missing(format!("program {name}"))),
     };
-    let fd = xdp(ebpf, name)?.fd().map_err(error)?;
-    fd.try_clone().map_err(|source| DataPlaneError::Path {
-        action: "duplicate",
-        path: name.into(),
-        source,
-    })
-}
-
-fn program_fd(ebpf: &Ebpf, name: &str) -> Result<OwnedFd, DataPlaneError> {
-    let program = ebpf
-        .program(name)
-        .ok_or_else(|| DataPlaneError::Missing(format!("program {name}")))?;
-    let fd = program.fd().map_err(|source| DataPlaneError::Program {
+    let fd = fd.map_err(|source| DataPlaneError::Program {
         name: name.to_owned(),
         source,
     })?;
@@ -396,33 +428,38 @@ fn connections<K: FlowKey + aya::Pod>(
     })
 }
 
-fn walked(ebpf: &mut Ebpf, sizes: &Sizes, shape: Shape) -> Result<Walked, DataPlaneError> {
+fn walked(
+    ebpf: &mut Ebpf,
+    kept: &Kept,
+    sizes: &Sizes,
+    shape: Shape,
+) -> Result<Walked, DataPlaneError> {
     let expiries = typed(ebpf, map::EXPIRIES)?;
     Ok(Walked {
         v4: SweptConnections {
             table: Arc::new(connections_v4(ebpf, sizes, shape)?),
-            program: program_fd(ebpf, program::SWEEP_V4)?,
+            program: program_fd(ebpf, kept, program::SWEEP_V4)?,
         },
         v6: SweptConnections {
             table: Arc::new(connections_v6(ebpf, sizes, shape)?),
-            program: program_fd(ebpf, program::SWEEP_V6)?,
+            program: program_fd(ebpf, kept, program::SWEEP_V6)?,
         },
-        templates: swept_templates(ebpf)?,
+        templates: swept_templates(ebpf, kept)?,
         live: map_fd(ebpf, map::LIVE)?,
         real_counts: map_fd(ebpf, map::REAL_COUNTS)?,
         reals: sizes.reals,
         localities: localities(ebpf, sizes)?,
         settings: map_fd(ebpf, map::SETTINGS)?,
         table_states: map_fd(ebpf, map::TABLE_STATES)?,
-        repair: program_fd(ebpf, program::REPAIR)?,
+        repair: program_fd(ebpf, kept, program::REPAIR)?,
         pace: map_fd(ebpf, map::PACE)?,
         expiries,
     })
 }
 
-fn swept_templates(ebpf: &Ebpf) -> Result<SweptTemplates, DataPlaneError> {
+fn swept_templates(ebpf: &Ebpf, kept: &Kept) -> Result<SweptTemplates, DataPlaneError> {
     let entries = map_fd(ebpf, map::TEMPLATES)?;
-    let walk = program_fd(ebpf, program::WALK_TEMPLATES)?;
+    let walk = program_fd(ebpf, kept, program::WALK_TEMPLATES)?;
     let iterator =
         link_iterator(walk.as_fd(), entries.as_fd()).map_err(|source| DataPlaneError::Path {
             action: "make an iterator of",
@@ -432,7 +469,7 @@ fn swept_templates(ebpf: &Ebpf) -> Result<SweptTemplates, DataPlaneError> {
     Ok(SweptTemplates {
         entries,
         iterator,
-        program: program_fd(ebpf, program::SWEEP_TEMPLATES)?,
+        program: program_fd(ebpf, kept, program::SWEEP_TEMPLATES)?,
     })
 }
 

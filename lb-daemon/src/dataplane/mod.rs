@@ -11,6 +11,7 @@ mod displaced;
 pub mod error;
 mod features;
 mod held_signals;
+mod kept;
 pub mod load;
 pub mod localities;
 mod mapped;

@@ -3,6 +3,9 @@
 /// The director's programs: `lb-ebpf/src/main.rs`.
 pub static DIRECTOR: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lbd-xdp.o"));
 
+/// Equal for equal objects with the director's programs: a hash of [`DIRECTOR`].
+pub const DIRECTOR_STAMP: &str = env!("LBD_DIRECTOR_STAMP");
+
 /// The decapsulator for real servers: `lb-ebpf/src/bin/decap.rs`.
 pub static DECAP: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lbd-decap.o"));
 

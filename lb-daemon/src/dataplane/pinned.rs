@@ -20,6 +20,22 @@ use super::{
 /// Begins the names of pinned links.
 const LINK_PREFIX: &str = "link_";
 
+/// Begins the names of folders of pinned programs ([`super::kept`]).
+const PROGRAMS_PREFIX: &str = "programs_";
+
+/// The folder of the programs of an object.
+pub(super) fn program_folder(stamp: &str) -> String {
+    format!("{PROGRAMS_PREFIX}{stamp}")
+}
+
+pub(super) fn is_program_folder(name: &str) -> bool {
+    name.starts_with(PROGRAMS_PREFIX)
+}
+
+fn is_link(name: &str) -> bool {
+    name.starts_with(LINK_PREFIX)
+}
+
 /// The folder of this ABI's pins, locked for one daemon.
 #[derive(Debug)]
 pub struct PinDir {
@@ -232,7 +248,7 @@ impl PinDir {
 }
 
 /// Removes all pins of a folder, and it.
-fn clear_folder(folder: &Path) -> Result<(), DataPlaneError> {
+pub(super) fn clear_folder(folder: &Path) -> Result<(), DataPlaneError> {
     if !folder.exists() {
         return Ok(());
     }
@@ -243,14 +259,16 @@ fn clear_folder(folder: &Path) -> Result<(), DataPlaneError> {
     };
     // Links first: no packet may meet a half-removed data plane.
     let mut names = entries(folder);
-    names.sort_by_key(|name| !name.starts_with(LINK_PREFIX));
+    names.sort_by_key(|name| !is_link(name));
     for name in names {
         let path = folder.join(&name);
+        if is_program_folder(&name) {
+            clear_folder(&path)?;
+            continue;
+        }
         // At once: without its pin alone it would go on for a moment. A link whose
         // interface is gone cannot be detached, and need not be.
-        let _ = name
-            .starts_with(LINK_PREFIX)
-            .then(|| detach_pinned_link(&path));
+        let _ = is_link(&name).then(|| detach_pinned_link(&path));
         match fs::remove_file(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 return Err(error(&path, source));
@@ -265,7 +283,7 @@ fn move_links(from: &Path, to: &Path) -> Result<(), DataPlaneError> {
     let mut names = entries(from).into_iter();
     names
         .by_ref()
-        .filter(|name| name.starts_with(LINK_PREFIX))
+        .filter(|name| is_link(name))
         .try_for_each(|name| rename(&from.join(&name), &to.join(&name)))
 }
 

@@ -280,7 +280,8 @@ impl Handle {
     }
 
     pub async fn add_real(&self, at: ServiceRef, real: NewReal) -> Result<RealId, ChangeError> {
-        self.ask(|reply| Request::AddReal(at, Box::new(real), reply)).await
+        self.ask(|reply| Request::AddReal(at, Box::new(real), reply))
+            .await
     }
 
     /// `port` `None`: the service's.

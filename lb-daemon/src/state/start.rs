@@ -246,6 +246,7 @@ impl Director {
         give_memory_back();
         info!(
             adopted,
+            verified = !director.programs.are_kept(),
             services = director.desired.services.len(),
             "data plane up"
         );
@@ -363,6 +364,7 @@ fn set_up(
         programs.set_stages()?;
         pins.forget_staging()?;
     }
+    programs.keep(pins);
 
     let io = |doing| move |source| StartError::Io { doing, source };
     let (reporter, reports) = mpsc::channel(1);
