@@ -1,7 +1,8 @@
 //! The kinds of servers that are checked: how each is started, made to answer wrongly,
 //! and asked by clients.
 
-use std::net::IpAddr;
+use std::io::Read;
+use std::net::{IpAddr, TcpStream};
 
 use anyhow::{Context, Result};
 use lb_tests::certificate::Certificate;
@@ -13,8 +14,7 @@ use lb_tests::process::Process;
 use lb_tests::redisserver::{self, RedisServer};
 use lb_tests::topology::{self, Family, Host, Topology};
 use lb_tests::webserver::WebServer;
-use lb_tests::{http, namespace::Namespace};
-use std::net::TcpStream;
+use lb_tests::{http, namespace::Namespace, wait};
 
 /// What the web servers' checks ask for.
 const PAGE: &str = "alive";
@@ -279,9 +279,17 @@ impl Kind for Ftp {
 
     fn spoil(mut self, _: &Topology, real: &Host) -> Self {
         let connect = || TcpStream::connect((real.address(), Self::PORT));
-        for _ in 0..MOST_CLIENTS {
-            self.occupants.push(real.enter(connect).unwrap().unwrap());
-        }
+        // A check may have the last place for a moment: who is turned away tries again.
+        wait::until("all places to be taken", wait::START_LIMIT, || {
+            let mut occupant = real.enter(connect).unwrap().unwrap();
+            let mut greeting = [0; 3];
+            occupant.read_exact(&mut greeting).unwrap();
+            if greeting == *b"220" {
+                self.occupants.push(occupant);
+            }
+            self.occupants.len() == MOST_CLIENTS
+        })
+        .unwrap();
         self
     }
 
