@@ -32,6 +32,9 @@ const MOST_SPREAD: Duration = Duration::from_millis(200);
 /// By so much of itself an interval is shorter at most.
 const SHORTER: f64 = 0.05;
 
+/// After so long a warning that still holds is told again.
+const TOLD_AGAIN: Duration = Duration::from_secs(86_400);
+
 /// A check made ready, for all reals that have it.
 #[derive(Debug)]
 pub struct Plan {
@@ -238,6 +241,26 @@ impl Shared {
     }
 }
 
+/// The warning that was told last, and when.
+#[derive(Debug, Default)]
+struct Told(Option<(String, Instant)>);
+
+impl Told {
+    /// Those of an answer that are to be told: what is new, and once a day what is not.
+    fn news<'a>(&mut self, warning: Option<&'a str>, now: Instant) -> Option<&'a str> {
+        let Some(text) = warning else {
+            self.0 = None;
+            return None;
+        };
+        let is_told = |(told, at): &(String, Instant)| told == text && now < *at + TOLD_AGAIN;
+        if self.0.as_ref().is_some_and(is_told) {
+            return None;
+        }
+        self.0 = Some((text.to_owned(), now));
+        Some(text)
+    }
+}
+
 async fn watch(
     plan: Arc<Plan>,
     target: Target,
@@ -246,20 +269,18 @@ async fn watch(
     changes: mpsc::UnboundedSender<ServiceId>,
 ) {
     let mut jitter = Jitter::default();
-    let mut warned = None;
+    let mut told = Told::default();
     let timing = plan.check.timing;
     let spread = timing.interval.mul_f64(SPREAD).min(MOST_SPREAD);
     sleep(timing.warmup + jitter.within(spread)).await;
     loop {
         let began = Instant::now();
         let outcome = plan.ask(&target).await;
-        if let Outcome::Up { warning, .. } = &outcome
-            && let Some(text) = warning
-            && *warning != warned
-        {
+        if let Outcome::Up { warning, .. } = &outcome {
             let of_type = plan.check.probe.probe_type().name();
-            warn!(service = %target.service, real = %target.real, check = of_type, "{text}");
-            warned.clone_from(warning);
+            if let Some(text) = told.news(warning.as_deref(), began) {
+                warn!(service = %target.service, real = %target.real, check = of_type, "{text}");
+            }
         }
         if shared.note(outcome, began.elapsed(), &mut dampener)
             && changes.send(target.service).is_err()
@@ -275,6 +296,29 @@ async fn watch(
         tokio::select! {
             () = sleep_until(next.into()) => {}
             () = shared.hurry.notified() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_are_told_once_a_day() {
+        let mut told = Told::default();
+        let now = Instant::now();
+        let later = now + TOLD_AGAIN;
+        for (warning, at, news) in [
+            (None, now, None),
+            (Some("5 days"), now, Some("5 days")),
+            (Some("5 days"), now, None),
+            (Some("4 days"), now, Some("4 days")),
+            (Some("4 days"), later, Some("4 days")),
+            (None, later, None),
+            (Some("4 days"), later, Some("4 days")),
+        ] {
+            assert_eq!(told.news(warning, at), news);
         }
     }
 }

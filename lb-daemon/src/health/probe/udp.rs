@@ -196,7 +196,11 @@ mod tests {
             assert_eq!(error, "connection refused, then silence");
         }
         // An answer is believed at once, and silence after it.
-        let (answered, _) = tokio::join!(question.ask(&asked), async {
+        let patient = Target {
+            timeout: Duration::from_secs(10),
+            ..asked
+        };
+        let (answered, _) = tokio::join!(question.ask(&patient), async {
             let mut buffer = [0; 64];
             // Those that nobody has read are there still.
             for _ in 0..3 {
