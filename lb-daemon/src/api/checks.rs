@@ -1,6 +1,6 @@
 //! Checks as requests and replies have them: the keys of `lbd.toml`, with durations in
-//! milliseconds. They are turned into the file's words and back, so that the file's rules are
-//! the only ones there are.
+//! milliseconds. Those of requests are turned into the file's words, so that the file's rules
+//! are the only ones there are.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 
 use super::fields::kind;
 use crate::config::{
-    file::{self, ConfigError},
-    health::Check,
-    write,
+    file::{self, CHECK_KEYS, ConfigError},
+    health::{Check, Expected, Http, MAX_CHECKS, Pattern, Probe, ProbeType},
+    vocabulary::{is_near, nearest},
 };
 
 /// The file's durations, each with its name here.
@@ -31,6 +31,9 @@ pub(crate) type Shown = Map<String, Value>;
 pub(super) fn read(field: &str, value: Value) -> Result<Vec<Check>, String> {
     match value {
         Value::Object(check) => Ok(vec![one(field, check)?]),
+        Value::Array(checks) if checks.len() > MAX_CHECKS => {
+            Err(format!("{field}: more than {MAX_CHECKS} checks"))
+        }
         Value::Array(checks) => {
             let numbered = checks.into_iter().enumerate();
             let read = numbered.map(|(index, value)| {
@@ -54,7 +57,9 @@ pub(super) fn read(field: &str, value: Value) -> Result<Vec<Check>, String> {
 
 fn one(path: &str, check: Map<String, Value>) -> Result<Check, String> {
     let mut keys = toml::Table::new();
+    let of_type = check.get("type").and_then(|of| of.as_str()?.parse().ok());
     for (field, value) in check {
+        check_field(&field, of_type).map_err(|problem| format!("{path}.{field}: {problem}"))?;
         let (key, value) = to_file(&field, value).map_err(|problem| format!("{path}.{problem}"))?;
         keys.insert(key, value);
     }
@@ -63,15 +68,43 @@ fn one(path: &str, check: Map<String, Value>) -> Result<Check, String> {
     checks.pop().ok_or_else(|| format!("{path}: missing"))
 }
 
+/// Whether there is such a field, of a type that is known.
+fn check_field(field: &str, of_type: Option<ProbeType>) -> Result<(), String> {
+    let key = key_of(field);
+    let is_known = CHECK_KEYS.contains(&key) && field_of(key) == field;
+    match of_type {
+        Some(of) if is_known && !of.has_key(key) => {
+            Err(format!("no field of type \"{}\"", of.name()))
+        }
+        _ if is_known => Ok(()),
+        _ => {
+            let fields: Vec<_> = CHECK_KEYS.iter().map(|key| field_of(key)).collect();
+            let near = nearest(field, &fields).filter(|near| is_near(field, near));
+            let hint = near.map(|near| format!("; did you mean {near}?"));
+            Err(format!("unknown field{}", hint.unwrap_or_default()))
+        }
+    }
+}
+
+/// The file's key of a field.
+fn key_of(field: &str) -> &str {
+    let found = DURATIONS.iter().find(|(_, here)| *here == field);
+    found.map_or(field, |(key, _)| key)
+}
+
+/// What a key of the file is called here.
+fn field_of(key: &str) -> &str {
+    let found = DURATIONS.iter().find(|(name, _)| *name == key);
+    found.map_or(key, |(_, here)| here)
+}
+
 /// A field and its value as the file's key and value.
 fn to_file(field: &str, value: Value) -> Result<(String, toml::Value), String> {
-    if let Some((_, here)) = DURATIONS.iter().find(|(key, _)| *key == field) {
-        return Err(format!("{field}: unknown field; did you mean {here}?"));
-    }
-    let Some((key, _)) = DURATIONS.iter().find(|(_, here)| *here == field) else {
+    let key = key_of(field);
+    if key == field {
         let value = to_toml(value).map_err(|problem| format!("{field}: {problem}"))?;
         return Ok((field.to_owned(), value));
-    };
+    }
     let number = match &value {
         Value::Number(number) => number,
         other => {
@@ -82,7 +115,7 @@ fn to_file(field: &str, value: Value) -> Result<(String, toml::Value), String> {
         }
     };
     match number.as_u64() {
-        Some(ms) => Ok(((*key).to_owned(), format!("{ms}ms").into())),
+        Some(ms) => Ok((key.to_owned(), format!("{ms}ms").into())),
         None => Err(format!("{field}: {number} is not a number of milliseconds")),
     }
 }
@@ -93,8 +126,8 @@ fn to_toml(value: Value) -> Result<toml::Value, String> {
         Value::Bool(flag) => flag.into(),
         Value::Number(number) => match (number.as_i64(), number.as_f64()) {
             (Some(integer), _) => integer.into(),
-            (None, Some(real)) => real.into(),
-            (None, None) => return Err(format!("{number} is out of range")),
+            (None, Some(real)) if number.is_f64() => real.into(),
+            (None, _) => return Err(format!("{number} is out of range")),
         },
         Value::String(text) => text.into(),
         Value::Array(values) => {
@@ -118,9 +151,7 @@ fn refused(path: &str, error: &ConfigError) -> String {
     let Some(key) = key.strip_prefix("service.health.") else {
         return format!("{path}: {problem}");
     };
-    let field = DURATIONS.iter().find(|(name, _)| *name == key);
-    let field = field.map_or(key, |(_, here)| here);
-    format!("{path}.{field}: {problem}")
+    format!("{path}.{}: {problem}", field_of(key))
 }
 
 /// Each check, with its defaults.
@@ -132,50 +163,98 @@ pub(crate) fn show(checks: &[Check]) -> Vec<Shown> {
 fn show_one(of: &Check) -> Shown {
     let of_type = of.probe.probe_type();
     let timing = of.timing;
-    // What it has by default is not in the text.
-    let mut shown = Shown::from_iter([
-        ("interval_ms".into(), milliseconds(timing.interval)),
-        ("timeout_ms".into(), milliseconds(timing.timeout)),
-        ("warmup_ms".into(), milliseconds(timing.warmup)),
-        ("rise".into(), of.rise.into()),
-        ("fall".into(), of.fall.into()),
-        ("alpha".into(), of.alpha.into()),
-        ("omega".into(), of.omega.into()),
-        ("on_failure".into(), of.on_failure.name().into()),
-    ]);
+    let mut shown = Map::new();
+    set(&mut shown, "type", of_type.name());
+    set(&mut shown, "interval_ms", milliseconds(timing.interval));
+    set(&mut shown, "timeout_ms", milliseconds(timing.timeout));
+    set(&mut shown, "warmup_ms", milliseconds(timing.warmup));
+    let fast = timing.fast_interval.map(milliseconds);
+    set_some(&mut shown, "fast_interval_ms", fast);
+    set(&mut shown, "rise", of.rise);
+    set(&mut shown, "fall", of.fall);
+    set_some(&mut shown, "port", of.port);
     if of_type.has_key("via") {
-        shown.insert("via".into(), of.via.name().into());
+        set(&mut shown, "via", of.via.name());
     }
-    if let Some(interval) = timing.fast_interval {
-        shown.insert("fast_interval_ms".into(), milliseconds(interval));
-    }
-    let text = write::check(of);
-    for (key, value) in toml::from_str::<toml::Table>(&text).unwrap_or_default() {
-        if DURATIONS.iter().all(|(name, _)| *name != key) {
-            shown.insert(key, from_toml(value));
-        }
-    }
+    set(&mut shown, "alpha", of.alpha);
+    set(&mut shown, "omega", of.omega);
+    set(&mut shown, "on_failure", of.on_failure.name());
+    show_probe(&of.probe, &mut shown);
     shown
+}
+
+fn show_probe(of: &Probe, shown: &mut Shown) {
+    match of {
+        Probe::Tcp | Probe::Icmp | Probe::Mysql | Probe::Redis | Probe::Agent => {}
+        Probe::Http(of) => show_http(of, shown),
+        Probe::Https(of, tls) => {
+            show_http(of, shown);
+            set(shown, "verify", tls.verify);
+            set_some(shown, "sni", tls.sni.as_deref());
+        }
+        Probe::Udp(of) | Probe::SendExpect(of) => {
+            set(shown, "send", of.send.text());
+            show_expected(of.expect.as_ref(), shown);
+        }
+        Probe::Dns(of) => {
+            set(shown, "query", &*of.query);
+            set(shown, "record", of.record.name());
+        }
+        Probe::Smtp(host) => set_some(shown, "host", host.as_deref()),
+        Probe::Exec(of) => {
+            set(shown, "command", &*of.command);
+            show_expected(of.expect.as_ref(), shown);
+            set(shown, "dynamic", of.dynamic);
+        }
+        Probe::File(path) => set(shown, "path", path.to_string_lossy()),
+        Probe::Grpc(service) => set(shown, "service", &**service),
+    }
+}
+
+fn show_http(of: &Http, shown: &mut Shown) {
+    set(shown, "path", &*of.path);
+    set(shown, "method", &*of.method);
+    set_some(shown, "host", of.host.as_deref());
+    if !of.headers.is_empty() {
+        let headers = of.headers.iter();
+        let headers: Map<_, _> = headers
+            .map(|(name, value)| (name.clone(), value.as_str().into()))
+            .collect();
+        set(shown, "headers", headers);
+    }
+    let range = |(first, last): &(u16, u16)| match first == last {
+        true => Value::from(*first),
+        false => format!("{first}-{last}").into(),
+    };
+    let status: Vec<_> = of.status.iter().map(range).collect();
+    set(shown, "status", status);
+    let regex = of.body_regex.as_ref();
+    set_some(shown, "body_regex", regex.map(Pattern::as_str));
+    let (sha256, md5) = (of.body_sha256, of.body_md5);
+    set_some(shown, "body_sha256", sha256.map(|digest| digest.text()));
+    set_some(shown, "body_md5", md5.map(|digest| digest.text()));
+}
+
+fn show_expected(of: Option<&Expected>, shown: &mut Shown) {
+    match of {
+        None => {}
+        Some(Expected::Prefix(octets)) => set(shown, "expect", octets.text()),
+        Some(Expected::Match(pattern)) => set(shown, "expect_regex", pattern.as_str()),
+    }
+}
+
+fn set(shown: &mut Shown, field: &str, value: impl Into<Value>) {
+    shown.insert(field.to_owned(), value.into());
+}
+
+fn set_some(shown: &mut Shown, field: &str, value: Option<impl Into<Value>>) {
+    if let Some(value) = value {
+        set(shown, field, value);
+    }
 }
 
 fn milliseconds(time: Duration) -> Value {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX).into()
-}
-
-fn from_toml(value: toml::Value) -> Value {
-    match value {
-        toml::Value::Boolean(flag) => flag.into(),
-        toml::Value::Integer(number) => number.into(),
-        toml::Value::Array(values) => values.into_iter().map(from_toml).collect(),
-        toml::Value::Table(keys) => {
-            let pairs = keys.into_iter().map(|(key, value)| (key, from_toml(value)));
-            Value::Object(pairs.collect())
-        }
-        toml::Value::String(text) => text.into(),
-        // No check has any.
-        toml::Value::Float(number) => number.into(),
-        toml::Value::Datetime(time) => time.to_string().into(),
-    }
 }
 
 #[cfg(test)]
@@ -263,7 +342,23 @@ mod tests {
             ),
             (
                 json!({"type": "tcp", "ports": 80}),
-                "health.ports: unknown key; did you mean port?",
+                "health.ports: unknown field; did you mean port?",
+            ),
+            (
+                json!({"type": "tcp", "intervall_ms": 5}),
+                "health.intervall_ms: unknown field; did you mean interval_ms?",
+            ),
+            (
+                json!({"type": "tcp", "path": "/"}),
+                "health.path: no field of type \"tcp\"",
+            ),
+            (
+                json!({"type": "tcp", "port": u64::MAX}),
+                "health.port: 18446744073709551615 is out of range",
+            ),
+            (
+                json!(vec![json!({"type": "tcp"}); MAX_CHECKS + 1]),
+                "health: more than 32 checks",
             ),
             (json!([1]), "health[0]: expected an object, found a number"),
             (

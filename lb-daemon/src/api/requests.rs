@@ -236,6 +236,20 @@ impl ServiceSettings {
     }
 }
 
+/// What replies have of reals besides their settings.
+const SHOWN_OF_REALS: &[&str] = &[
+    "effective_weight",
+    "listed_weight",
+    "owner",
+    "next_hop",
+    "overloaded",
+    "active",
+    "inactive",
+    "persistent",
+    "stats",
+    "rates",
+];
+
 /// A real's own settings, and the refusal of what cannot be set.
 #[derive(Debug)]
 struct RealSettings {
@@ -250,6 +264,9 @@ struct RealSettings {
 
 impl RealSettings {
     fn take(fields: &mut Fields) -> Result<Self, Problem> {
+        if fields.is_there("checks") {
+            return Err(Problem::invalid("checks: are called health in requests"));
+        }
         let settings = Self {
             weight: fields
                 .number("weight", 0..=MAX_WEIGHT)?
@@ -265,19 +282,7 @@ impl RealSettings {
             },
             state: fields.parsed("state", vocabulary::real_state)?,
         };
-        fields.read_only(&[
-            "effective_weight",
-            "listed_weight",
-            "checks",
-            "owner",
-            "next_hop",
-            "overloaded",
-            "active",
-            "inactive",
-            "persistent",
-            "stats",
-            "rates",
-        ])?;
+        fields.read_only(SHOWN_OF_REALS)?;
         Ok(settings)
     }
 }
@@ -322,10 +327,14 @@ fn sorry_server(of: &mut Fields) -> Result<Switch<SorryPatch>, Problem> {
         let Some((address, port)) = fields.parsed("real", vocabulary::real)? else {
             return Err(Problem::invalid("real: missing"));
         };
+        let forward = fields.parsed("forward", vocabulary::forwarding_method)?;
+        fields.read_only(&["weight", "state", "health", "tunnel"])?;
+        fields.read_only(&["upper_threshold", "lower_threshold"])?;
+        fields.read_only(SHOWN_OF_REALS)?;
         Ok(SorryPatch {
             address,
             port,
-            forward: fields.parsed("forward", vocabulary::forwarding_method)?,
+            forward,
         })
     });
     patch.map(Switch::On)

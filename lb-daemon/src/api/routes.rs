@@ -144,7 +144,10 @@ fn json(body: Vec<u8>) -> Response {
 }
 
 async fn add_service(Caller(handle): Caller, Object(fields): Object) -> Created<wire::Service> {
-    let service = requests::new_service(fields)?;
+    // With its reals it may have thousands of patterns to compile.
+    let service = tokio::task::spawn_blocking(|| requests::new_service(fields))
+        .await
+        .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))??;
     check_commands(&service, handle.asker())?;
     let at = ServiceRef::Id(service.id);
     handle.add_service(service).await?;

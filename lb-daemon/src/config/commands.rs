@@ -5,7 +5,6 @@ use super::{
     health::{Check, Probe},
     model::{Config, Health, Real, Service},
 };
-use crate::state::patch::{HealthPatch, RealHealthPatch, ServicePatch, Switch};
 
 /// What can name commands.
 pub trait Commands {
@@ -35,37 +34,18 @@ impl Commands for Service {
     }
 }
 
-impl Commands for ServicePatch {
-    fn first_key(&self) -> Option<String> {
-        let HealthPatch { checks, quorum, .. } = &self.health;
-        of_service(
-            checks.as_deref().unwrap_or_default(),
-            quorum.notify_up.as_deref().unwrap_or_default(),
-            quorum.notify_down.as_deref().unwrap_or_default(),
-        )
-    }
-}
-
-impl Commands for RealHealthPatch {
-    fn first_key(&self) -> Option<String> {
-        let checks = match &self.checks {
-            Switch::On(checks) => checks,
-            Switch::Stays | Switch::Off => &Vec::new(),
-        };
-        of_real(
-            checks,
-            self.notify_up.as_deref().unwrap_or_default(),
-            self.notify_down.as_deref().unwrap_or_default(),
-        )
-    }
-}
-
-fn of_service(checks: &[Check], notify_up: &[String], notify_down: &[String]) -> Option<String> {
+/// That of what a service has itself.
+pub fn of_service(
+    checks: &[Check],
+    notify_up: &[String],
+    notify_down: &[String],
+) -> Option<String> {
     let quorum = notify_key(notify_up, notify_down).map(|key| format!("quorum.{key}"));
     quorum.or_else(|| of_checks(checks).map(str::to_owned))
 }
 
-fn of_real(checks: &[Check], notify_up: &[String], notify_down: &[String]) -> Option<String> {
+/// That of a real.
+pub fn of_real(checks: &[Check], notify_up: &[String], notify_down: &[String]) -> Option<String> {
     let key = of_checks(checks).or_else(|| notify_key(notify_up, notify_down));
     key.map(str::to_owned)
 }

@@ -139,6 +139,9 @@ pub(crate) fn checks(text: &str) -> Result<Vec<Check>, ConfigError> {
     })
 }
 
+/// The keys of checks of all types.
+pub(crate) const CHECK_KEYS: &[&str] = schema::HEALTH_KEYS;
+
 /// Reads the keys of one table.
 fn part<T>(
     text: &str,

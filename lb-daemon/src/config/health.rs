@@ -69,6 +69,8 @@ pub const TIMEOUTS: RangeInclusive<Duration> =
     Duration::from_millis(10)..=Duration::from_secs(3600);
 pub const MAX_WARMUP: Duration = Duration::from_secs(86_400);
 pub const MAX_IN_A_ROW: u32 = 10_000;
+/// Of a service, and of a real that has its own.
+pub const MAX_CHECKS: usize = 32;
 
 /// Where the probe goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,6 +5,8 @@ pub(crate) mod words;
 
 use std::{path::PathBuf, str::FromStr};
 
+use regex::bytes::{Regex, RegexBuilder};
+
 use super::vocabulary::unknown;
 
 /// One question, with the answers that count as success.
@@ -133,13 +135,17 @@ pub struct Exec {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Octets(Vec<u8>);
 
-/// A regular expression that compiles, of the syntax of the `regex` crate.
+/// A regular expression that compiles, of the syntax of the `regex` crate, to at most
+/// [`MAX_COMPILED`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern(String);
 
 /// A digest, in hexadecimal figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digest<const BYTES: usize>([u8; BYTES]);
+
+/// Bytes of a compiled regular expression: it is compiled in milliseconds.
+const MAX_COMPILED: usize = 4 << 20;
 
 /// The keys of a check of any type.
 const OF_EVERY_TYPE: [&str; 10] = [
@@ -409,13 +415,23 @@ impl Pattern {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// # Errors
+    /// It does not compile; no pattern is made of one that does not.
+    pub fn compile(&self) -> Result<Regex, regex::Error> {
+        compile(&self.0)
+    }
+}
+
+fn compile(text: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(text).size_limit(MAX_COMPILED).build()
 }
 
 impl FromStr for Pattern {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match regex::bytes::Regex::new(text) {
+        match compile(text) {
             Ok(_) => Ok(Self(text.to_owned())),
             Err(regex::Error::CompiledTooBig(_)) => {
                 Err(format!("{text:?} is too large a regular expression"))

@@ -7,7 +7,7 @@ mod health;
 mod service;
 mod text;
 
-pub use self::health::{of_check as check, of_real as real_health, of_service as health};
+pub use self::health::{of_real as real_health, of_service as health};
 pub(crate) use self::text::quoted;
 use self::text::{Keys, array, seconds};
 use super::{

@@ -17,7 +17,7 @@ use super::{
 
 /// A link of an earlier daemon that has made way. Dropped, it is there again,
 /// in its mode and at its pin, with this daemon's program: the maps are the
-/// same, and the former program is nobody's any more once its link is.
+/// same, and the former program is attached nowhere else.
 #[derive(Debug)]
 pub(super) struct Displaced {
     interface: String,

@@ -132,6 +132,7 @@ impl Programs {
         let level = log_level();
         let mut loader = EbpfLoader::new();
         loader.default_map_pin_directory(folder);
+        // Programs of another level are not kept, and none of an object with other globals.
         loader.override_global(aya_log::LEVEL, &level, true);
         for layout in sizes.layouts() {
             loader.map_max_entries(layout.name, layout.max_entries);

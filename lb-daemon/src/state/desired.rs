@@ -9,7 +9,7 @@ use super::{
     etag::{self, IfMatch},
     handle::{ChangeError, ObjectKind, Scope, ServiceRef, unknown_real},
     marks::MarkEntry,
-    patch::{NewReal, RealPatch, ServicePatch},
+    patch::{NewReal, RealHealthPatch, RealPatch, ServicePatch, TunnelPatch},
     timeouts::TimeoutEdits,
 };
 use crate::{
@@ -381,7 +381,10 @@ impl Desired {
             let state = &mut edited.real.state;
             *state = patch.state.unwrap_or(*state);
             edited.real.validate(entry.id).map_err(invalid)?;
-            self.check_service(*index)?;
+            let is_moved = patch.forward.is_some() || patch.tunnel != TunnelPatch::default();
+            if is_moved || patch.health != RealHealthPatch::default() {
+                self.check_service(*index)?;
+            }
         }
         let ids = found.iter().map(|(index, _)| self.services[*index].id);
         Ok(ids.collect())

@@ -7,7 +7,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicUsize},
     time::{Duration, Instant},
 };
 
@@ -88,6 +88,8 @@ pub struct Director {
     pub(super) sweeper: Sweeper,
     /// Of connections, by the request that is being worked on.
     pub(super) endings: Vec<oneshot::Receiver<io::Result<()>>>,
+    /// Those under way, some of which only wait for endings.
+    pub(super) reloads: Arc<AtomicUsize>,
     /// For those who list connections.
     pub(super) connection_tables: Arc<ConnectionTables>,
     pub(super) reports: mpsc::Receiver<Report>,
@@ -494,33 +496,34 @@ impl Director {
         reply: Reply<T>,
         outcome: Result<T, ChangeError>,
     ) {
-        self.after_endings(outcome, |outcome| drop(reply.send(outcome)));
+        self.after_endings(outcome, |outcome, _| drop(reply.send(outcome)));
     }
 
-    /// Does something with an outcome when the connections have ended that were to end by it;
-    /// nobody else waits for that.
+    /// Does something with an outcome when the connections have ended that were to end by it,
+    /// or when the daemon stops, which is said; nobody else waits for that.
     pub(super) fn after_endings<T: Send + 'static>(
         &mut self,
         outcome: Result<T, ChangeError>,
-        then: impl FnOnce(Result<T, ChangeError>) + Send + 'static,
+        then: impl FnOnce(Result<T, ChangeError>, bool) + Send + 'static,
     ) {
         let endings = std::mem::take(&mut self.endings);
         if endings.is_empty() {
-            return then(outcome);
+            return then(outcome, false);
         }
         tokio::spawn(async move {
-            let mut outcome = outcome;
+            let (mut outcome, mut is_stopping) = (outcome, false);
             for ended in endings {
-                // Without an answer the daemon is stopping.
-                if let Ok(Err(error)) = ended.await
-                    && outcome.is_ok()
-                {
-                    outcome = Err(ChangeError::Failed(format!(
-                        "done, but for connections that should end and go on: {error}"
-                    )));
+                match ended.await {
+                    Err(_) => is_stopping = true,
+                    Ok(Err(error)) if outcome.is_ok() => {
+                        outcome = Err(ChangeError::Failed(format!(
+                            "done, but connections that should have ended go on: {error}"
+                        )));
+                    }
+                    Ok(_) => {}
                 }
             }
-            then(outcome);
+            then(outcome, is_stopping);
         });
     }
 

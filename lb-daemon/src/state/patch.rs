@@ -5,6 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use super::scheduling::SchedulingPatch;
 use crate::config::{
+    commands::{self, Commands},
     health::{Check, Quorum, Require, SorryServer},
     model::{
         ForwardingMethod, Health, OnDown, Persistence, RateLimit, Real, RealHealth, RealId,
@@ -294,5 +295,30 @@ impl TunnelPatch {
             port: self.port.unwrap_or(port),
             checksum: self.checksum.unwrap_or(checksum),
         }
+    }
+}
+
+impl Commands for ServicePatch {
+    fn first_key(&self) -> Option<String> {
+        let HealthPatch { checks, quorum, .. } = &self.health;
+        commands::of_service(
+            checks.as_deref().unwrap_or_default(),
+            quorum.notify_up.as_deref().unwrap_or_default(),
+            quorum.notify_down.as_deref().unwrap_or_default(),
+        )
+    }
+}
+
+impl Commands for RealHealthPatch {
+    fn first_key(&self) -> Option<String> {
+        let checks = match &self.checks {
+            Switch::On(checks) => checks,
+            Switch::Stays | Switch::Off => &Vec::new(),
+        };
+        commands::of_real(
+            checks,
+            self.notify_up.as_deref().unwrap_or_default(),
+            self.notify_down.as_deref().unwrap_or_default(),
+        )
     }
 }

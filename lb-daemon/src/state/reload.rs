@@ -1,6 +1,10 @@
 //! Reloading the configuration: everything that changes, or nothing.
 
-use std::{collections::HashMap, time::Instant};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use lb_common::abi::program;
 use sd_notify::NotifyState;
@@ -35,6 +39,8 @@ impl Director {
             .chain(NotifyState::monotonic_usec_now())
             .collect::<Vec<_>>();
         let _ = sd_notify::notify(&started);
+        let reloads = Arc::clone(&self.reloads);
+        reloads.fetch_add(1, Ordering::Relaxed);
         let outcome = self.try_reload().await;
         let text = match &outcome {
             Ok(report) => format!("configuration reloaded, {} changes", report.changes.len()),
@@ -49,8 +55,12 @@ impl Director {
             Err(error) => tracing::error!(%by, %error, "reload refused; nothing has changed"),
         }
         give_memory_back();
-        self.after_endings(outcome, |outcome| {
-            let _ = sd_notify::notify(&[NotifyState::Ready]);
+        self.after_endings(outcome, move |outcome, is_stopping| {
+            // Another one, which began later, is not over yet.
+            let is_last = reloads.fetch_sub(1, Ordering::Relaxed) == 1;
+            if is_last && !is_stopping {
+                let _ = sd_notify::notify(&[NotifyState::Ready]);
+            }
             drop(reply.send(outcome));
         });
     }
@@ -142,8 +152,8 @@ impl Director {
 impl Director {
     /// With `expire_nodest` the connections of deleted reals end at their next packet.
     pub(super) fn doom_deleted(&mut self, expire_nodest: bool) {
-        if expire_nodest {
-            let deleted = self.reconciler.image().retired_slots().collect();
+        let deleted: Vec<u32> = self.reconciler.image().retired_slots().collect();
+        if expire_nodest && !deleted.is_empty() {
             self.end(Whose::Reals(deleted), How::Doom);
         }
     }

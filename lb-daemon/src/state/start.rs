@@ -215,6 +215,7 @@ impl Director {
             events,
             sweeper,
             endings: Vec::new(),
+            reloads: Arc::default(),
             connection_tables,
             reports,
             templates: 0,

@@ -6,9 +6,9 @@ use std::{sync::Arc, time::Duration};
 use super::{ConfigError, entry::Entry, schema, schema::Section, sections::flag, table::Table};
 use crate::config::{
     health::{
-        Check, Dns, Exchange, Exec, Expected, Health, Http, INTERVALS, MAX_IN_A_ROW, MAX_WARMUP,
-        Octets, OnFailure, Pattern, Probe, ProbeType, Quorum, RealHealth, Record, Require,
-        SorryServer, TIMEOUTS, Timing, Tls, Via,
+        Check, Dns, Exchange, Exec, Expected, Health, Http, INTERVALS, MAX_CHECKS, MAX_IN_A_ROW,
+        MAX_WARMUP, Octets, OnFailure, Pattern, Probe, ProbeType, Quorum, RealHealth, Record,
+        Require, SorryServer, TIMEOUTS, Timing, Tls, Via,
     },
     mark::in_order,
     model::{ForwardingMethod, RealId, ServiceId},
@@ -84,6 +84,9 @@ fn sorry_server(
 
 pub(super) fn checks(entry: &Entry<'_>, section: Section) -> Result<Vec<Check>, ConfigError> {
     let tables = entry.one_or_more()?;
+    if tables.len() > MAX_CHECKS {
+        return Err(entry.error(format!("more than {MAX_CHECKS} checks")));
+    }
     tables.iter().map(|entry| check(entry, section)).collect()
 }
 

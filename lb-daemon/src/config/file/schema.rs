@@ -215,7 +215,7 @@ pub(super) const REAL_HEALTH: Section = Section {
 
 /// Of checks of every type. Which type has which is in
 /// [`crate::config::health`].
-const HEALTH_KEYS: &[&str] = &[
+pub(super) const HEALTH_KEYS: &[&str] = &[
     "type",
     "interval",
     "timeout",

@@ -38,12 +38,6 @@ pub fn of_real(health: &RealHealth) -> String {
     text
 }
 
-/// The keys of a check, for a table by itself.
-#[must_use]
-pub fn of_check(of: &Check) -> String {
-    check(of).to_string()
-}
-
 /// The keys of a service but for its checks.
 pub(super) fn settings(of: &Health, writes_port: bool, forward: ForwardingMethod, keys: &mut Keys) {
     if let Some(sorry) = of.sorry_server {

@@ -58,7 +58,7 @@ impl Expectation {
 /// # Errors
 /// It does not; no [`Pattern`] is made of one that doesn't.
 pub(super) fn compile(pattern: &Pattern) -> Result<Regex, String> {
-    let regex = Regex::new(pattern.as_str());
+    let regex = pattern.compile();
     regex.map_err(|_| format!("{:?} is not a regular expression", pattern.as_str()))
 }
 

@@ -4,7 +4,7 @@ use super::{
     super::super::patch::{HealthPatch, QuorumPatch, SorryPatch},
     *,
 };
-use crate::config::health::{Check, Probe, Require};
+use crate::config::health::{Check, Probe, Require, SorryServer};
 
 fn check(probe: Probe) -> Vec<Check> {
     vec![Check::new(probe)]
@@ -113,4 +113,30 @@ fn a_real_has_its_own_checks_or_its_services() {
     assert_eq!(edit(RealHealthPatch::default().or_default()).health, None);
     // It can be edited back to what the file has.
     assert!(desired.services[0].reals[0].edited);
+}
+
+/// A start that finds such a service goes on with a warning.
+#[test]
+fn what_was_wrong_before_stops_no_drain() {
+    let mut desired = loaded(&[2, 9]);
+    let sorry = SorryServer {
+        id: desired.services[0].reals[1].real.id,
+        forward: ForwardingMethod::Dr,
+    };
+    desired.services[0].health = Arc::new(Health {
+        sorry_server: Some(sorry),
+        ..Health::default()
+    });
+    let mut edit = |patch| desired.edit_real(&web(), [10, 0, 0, 2].into(), None, &patch);
+    let drain = RealPatch {
+        state: Some(RealState::Drain),
+        ..RealPatch::default()
+    };
+    edit(drain).unwrap();
+    edit(weight(0)).unwrap();
+    let watched = real_patch(RealHealthPatch {
+        checks: Switch::On(check(Probe::Tcp)),
+        ..RealHealthPatch::default()
+    });
+    assert!(edit(watched).is_err());
 }
