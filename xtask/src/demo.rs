@@ -15,6 +15,7 @@ use lb_tests::{interrupt, privilege, wait};
 
 use crate::cargo;
 use crate::setup::{self, Purpose};
+use crate::test;
 
 /// The reals' weights: of six new connections real1 gets one, real2 two, real3 three.
 const WEIGHTS: [u32; 3] = [1, 2, 3];
@@ -51,8 +52,10 @@ are three ways.
 pub(crate) fn run() -> Result<()> {
     setup::ensure(&[Purpose::Build, Purpose::Run])?;
     privilege::check_network().context("the demo makes network namespaces and loads XDP")?;
-    cargo::run(&["build", "--release", "--package", "lb-daemon"])?;
-    let binaries = Binaries::inside(&cargo::programs_of("release")?)?;
+    // The same as for the tests: an optimised build takes three times as long, and the XDP
+    // programs are optimised in either.
+    test::build_binaries()?;
+    let binaries = Binaries::inside(&cargo::programs_of("debug")?)?;
 
     interrupt::install()?;
     let result = show(&binaries);
