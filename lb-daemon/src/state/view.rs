@@ -38,9 +38,12 @@ impl Director {
             if json.len() > 1 {
                 json.push(b',');
             }
-            let service = self.view_service(entry, of_slot).map_err(failed)?;
+            let mut service = self.view_service(entry, of_slot).map_err(failed)?;
             let written = match show {
-                Show::Everything => serde_json::to_writer(&mut json, &service),
+                Show::Everything => {
+                    add_checks(&mut service, entry);
+                    serde_json::to_writer(&mut json, &service)
+                }
                 Show::Stats => serde_json::to_writer(&mut json, &wire::ServiceStats::from(service)),
             };
             written.map_err(|error| ChangeError::Failed(error.to_string()))?;
@@ -61,6 +64,7 @@ impl Director {
                 let entry = &self.desired.services[index];
                 let view = self.view_service(entry, |slot| tables.real_stats(slot));
                 let mut view = view.map_err(failed)?;
+                add_checks(&mut view, entry);
                 view.etag = etag::of_service(&entry.service());
                 for (real, entry) in view.reals.iter_mut().zip(&entry.reals) {
                     real.etag = etag::of_real(&entry.real);
@@ -75,7 +79,8 @@ impl Director {
         self.desired.marks.iter().map(wire::Mark::from).collect()
     }
 
-    /// Without versions, which cost more than all the rest, and lists do not have.
+    /// Without versions, which cost more than all the rest, and lists do not have; and
+    /// without checks, which statistics do not have.
     fn view_service(
         &self,
         entry: &ServiceEntry,
@@ -125,7 +130,7 @@ impl Director {
             on_down: entry.on_down.name().into(),
             rate_limit: entry.rate_limit.map(wire::RateLimit::from),
             reals: reals?,
-            health: checks::show(&entry.health.checks),
+            health: Vec::new(),
             require: entry.health.require.name().into(),
             quorum: (&entry.health.quorum).into(),
             has_quorum: self.health.has_quorum(entry.id),
@@ -161,7 +166,7 @@ impl Director {
             state: real.state.name().into(),
             health: health_word(standing.is_up()),
             listed_weight: standing.listed_weight(real),
-            checks: real.own_checks().map(checks::show),
+            checks: None,
             notify_up: commands.map_or_else(Vec::new, |of| of.notify_up.clone()),
             notify_down: commands.map_or_else(Vec::new, |of| of.notify_down.clone()),
             owner: entry.owner,
@@ -303,6 +308,14 @@ impl Director {
             }));
         }
         Ok(shown)
+    }
+}
+
+/// The checks of a service and its reals.
+fn add_checks(to: &mut wire::Service, entry: &ServiceEntry) {
+    to.health = checks::show(&entry.health.checks);
+    for (shown, of) in to.reals.iter_mut().zip(&entry.reals) {
+        shown.checks = of.real.own_checks().map(checks::show);
     }
 }
 
