@@ -6,7 +6,7 @@ use std::time::Duration;
 use lb_tests::daemon::Daemon;
 use lb_tests::dns::{self, NameServer};
 use lb_tests::service::Service;
-use lb_tests::topology::{Family, Method, Spec};
+use lb_tests::topology::{Family, Method};
 use lb_tests::wait;
 
 use crate::site::{Site, await_reals, json};
@@ -39,12 +39,7 @@ fn entries(daemon: &Daemon<'_>) -> u64 {
 /// in the tables; a reply by nat that keeps the real's address as no answer: dig
 /// takes none but the VIP's.
 fn each_datagram(method: Method) {
-    let Some(site) = Site::create(&Spec {
-        method,
-        native: true,
-        reals: 2,
-        ..Spec::default()
-    }) else {
+    let Some(site) = Site::small(method) else {
         return;
     };
     let network = &site.network;

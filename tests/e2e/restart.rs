@@ -97,12 +97,7 @@ fn tun_wrr() {
 /// By nat, which has two entries of a connection to carry over; dr has one of them.
 #[test]
 fn upgraded() {
-    let Some(site) = Site::create(&Spec {
-        method: Method::Nat,
-        native: true,
-        reals: 2,
-        ..Spec::default()
-    }) else {
+    let Some(site) = Site::small(Method::Nat) else {
         return;
     };
     let network = &site.network;

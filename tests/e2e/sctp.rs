@@ -5,7 +5,7 @@ use std::time::Duration;
 use lb_tests::capture::Capture;
 use lb_tests::daemon::Daemon;
 use lb_tests::sctp::{COOKIE_ACK, COOKIE_ECHO, INIT, INIT_ACK, Packet, SctpSocket};
-use lb_tests::topology::{Family, Method, Spec};
+use lb_tests::topology::{Family, Method};
 
 use crate::site::{Site, json};
 
@@ -18,12 +18,7 @@ const SHORT: Duration = Duration::from_millis(300);
 /// a checksum over addresses shows as a packet that is wrong; one that schedules later
 /// packets anew as one at the wrong real.
 fn handshakes(method: Method) {
-    let Some(site) = Site::create(&Spec {
-        method,
-        native: true,
-        reals: 2,
-        ..Spec::default()
-    }) else {
+    let Some(site) = Site::small(method) else {
         return;
     };
     let network = &site.network;

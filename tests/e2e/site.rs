@@ -47,12 +47,12 @@ impl Site {
 
     /// With two reals and one client, in native mode.
     pub fn small(method: Method) -> Option<Self> {
-        Self::create(&Spec {
-            method,
-            native: true,
-            reals: 2,
-            ..Spec::default()
-        })
+        Self::create(&small(method))
+    }
+
+    /// As [`Self::small`], with no server on any real.
+    pub fn small_bare(method: Method) -> Option<Self> {
+        Self::bare(&small(method))
     }
 
     /// A configuration with one service.
@@ -170,6 +170,15 @@ impl Site {
         let mut pins: Vec<_> = pins.lines().collect();
         pins.sort_unstable();
         format!("{programs}{}\n", pins.join("\n"))
+    }
+}
+
+fn small(method: Method) -> Spec {
+    Spec {
+        method,
+        native: true,
+        reals: 2,
+        ..Spec::default()
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use lb_tests::namespace::Namespace;
 use lb_tests::process::{self, Process};
-use lb_tests::topology::{Family, Host, Method, Spec};
+use lb_tests::topology::{Family, Host, Method};
 use lb_tests::{privilege, python, wait};
 use nix::sys::signal::Signal;
 
@@ -95,12 +95,7 @@ fn expect(site: &Site, spread: [usize; 2]) {
 /// A real is up while the server is well, and the one of its services that it is for.
 #[test]
 fn services_and_their_server() {
-    let Some(site) = Site::bare(&Spec {
-        method: Method::Nat,
-        native: true,
-        reals: 2,
-        ..Spec::default()
-    }) else {
+    let Some(site) = Site::small_bare(Method::Nat) else {
         return;
     };
     if !privilege::python("grpc") {

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use lb_tests::daemon::Daemon;
-use lb_tests::topology::{Family, Method, Spec};
+use lb_tests::topology::{Family, Method};
 use nix::sys::signal::Signal;
 
 use super::kinds::{Ftp, Kind, Mail, MySql, Names, Redis, SecureWeb, Web};
@@ -44,12 +44,7 @@ fn expect_up<K: Kind>(site: &Site, daemon: &Daemon<'_>) {
 }
 
 fn breaks_and_comes_back<K: Kind>(method: Method) {
-    let Some(site) = Site::bare(&Spec {
-        method,
-        native: true,
-        reals: 2,
-        ..Spec::default()
-    }) else {
+    let Some(site) = Site::small_bare(method) else {
         return;
     };
     let network = &site.network;
