@@ -87,7 +87,7 @@ fn check_field(field: &str, of_type: Option<ProbeType>) -> Result<(), String> {
 }
 
 /// The file's key of a field.
-fn key_of(field: &str) -> &str {
+pub(super) fn key_of(field: &str) -> &str {
     let found = DURATIONS.iter().find(|(_, here)| *here == field);
     found.map_or(field, |(key, _)| key)
 }

@@ -236,6 +236,16 @@ impl ServiceSettings {
     }
 }
 
+/// What replies have of reals that a sorry server cannot be given.
+const SETTINGS_OF_REALS: &[&str] = &[
+    "weight",
+    "state",
+    "health",
+    "tunnel",
+    "upper_threshold",
+    "lower_threshold",
+];
+
 /// What replies have of reals besides their settings.
 const SHOWN_OF_REALS: &[&str] = &[
     "effective_weight",
@@ -328,8 +338,7 @@ fn sorry_server(of: &mut Fields) -> Result<Switch<SorryPatch>, Problem> {
             return Err(Problem::invalid("real: missing"));
         };
         let forward = fields.parsed("forward", vocabulary::forwarding_method)?;
-        fields.read_only(&["weight", "state", "health", "tunnel"])?;
-        fields.read_only(&["upper_threshold", "lower_threshold"])?;
+        fields.read_only(SETTINGS_OF_REALS)?;
         fields.read_only(SHOWN_OF_REALS)?;
         Ok(SorryPatch {
             address,

@@ -22,14 +22,14 @@ impl Commands for Config {
 impl Commands for Service {
     fn first_key(&self) -> Option<String> {
         let Health { checks, quorum, .. } = &*self.health;
-        let of_real = |real: &Real| {
+        let key_of_real = |real: &Real| {
             let health = real.health.as_deref()?;
             let checks = health.checks.as_deref().unwrap_or_default();
             let key = of_real(checks, &health.notify_up, &health.notify_down)?;
             Some(format!("real {}: {key}", real.id))
         };
         let own = of_service(checks, &quorum.notify_up, &quorum.notify_down);
-        let key = own.or_else(|| self.reals.iter().find_map(of_real))?;
+        let key = own.or_else(|| self.reals.iter().find_map(key_of_real))?;
         Some(format!("service {}: {key}", self.id))
     }
 }

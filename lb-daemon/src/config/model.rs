@@ -243,15 +243,6 @@ impl Real {
             state: RealState::Ready,
         }
     }
-
-    /// The weight in force: none under drain and maint.
-    #[must_use]
-    pub const fn effective_weight(&self) -> u32 {
-        match self.state {
-            RealState::Ready => self.weight.get(),
-            RealState::Drain | RealState::Maint => 0,
-        }
-    }
 }
 
 /// What becomes of the connections of a real that fails its check.

@@ -144,6 +144,20 @@ pub struct Pattern(String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digest<const BYTES: usize>([u8; BYTES]);
 
+/// The keys of a request.
+const HTTP: [&str; 10] = [
+    "port",
+    "via",
+    "path",
+    "method",
+    "host",
+    "headers",
+    "status",
+    "body_regex",
+    "body_sha256",
+    "body_md5",
+];
+
 /// Bytes of a compiled regular expression: it is compiled in milliseconds.
 const MAX_COMPILED: usize = 4 << 20;
 
@@ -222,36 +236,12 @@ impl ProbeType {
         }
     }
 
-    /// The keys that it has besides those of every type.
+    /// The keys that it has besides those of every type; https those of http too.
     const fn keys(self) -> &'static [&'static str] {
         match self {
             Self::Tcp | Self::Mysql | Self::Redis | Self::Agent => &["port", "via"],
-            Self::Http => &[
-                "port",
-                "via",
-                "path",
-                "method",
-                "host",
-                "headers",
-                "status",
-                "body_regex",
-                "body_sha256",
-                "body_md5",
-            ],
-            Self::Https => &[
-                "port",
-                "via",
-                "path",
-                "method",
-                "host",
-                "headers",
-                "status",
-                "body_regex",
-                "body_sha256",
-                "body_md5",
-                "verify",
-                "sni",
-            ],
+            Self::Http => &HTTP,
+            Self::Https => &["verify", "sni"],
             Self::Udp | Self::SendExpect => &["port", "via", "send", "expect", "expect_regex"],
             Self::Dns => &["port", "via", "query", "record"],
             Self::Icmp => &["via"],
@@ -267,7 +257,8 @@ impl ProbeType {
     /// Whether a check of this type has a key called so.
     #[must_use]
     pub fn has_key(self, key: &str) -> bool {
-        OF_EVERY_TYPE.contains(&key) || self.keys().contains(&key)
+        let is_of_http = self == Self::Https && HTTP.contains(&key);
+        OF_EVERY_TYPE.contains(&key) || self.keys().contains(&key) || is_of_http
     }
 }
 

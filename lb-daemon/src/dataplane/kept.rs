@@ -5,11 +5,7 @@
 //! the same takes them as they are. The stamp is a hash of the object
 //! ([`object::DIRECTOR_STAMP`]).
 
-use std::{
-    collections::HashMap,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::HashMap, fs, path::PathBuf};
 
 use aya::{
     Ebpf,
@@ -20,7 +16,7 @@ use tracing::warn;
 
 use super::{
     object,
-    pinned::{PinDir, clear_folder, is_program_folder, program_folder},
+    pinned::{PinDir, clear_folder, entries, is_program_folder, program_folder},
 };
 
 /// XDP programs by their names in the object.
@@ -54,7 +50,8 @@ pub(super) fn keep(pins: &PinDir, ebpf: &mut Ebpf) {
 }
 
 fn pin(pins: &PinDir, ebpf: &mut Ebpf) -> anyhow::Result<()> {
-    for name in names(pins.path()).filter(|name| is_program_folder(name)) {
+    let folders = entries(pins.path()).into_iter();
+    for name in folders.filter(|name| is_program_folder(name)) {
         clear_folder(&pins.path().join(name))?;
     }
     let folder = folder(pins);
@@ -69,9 +66,4 @@ fn pin(pins: &PinDir, ebpf: &mut Ebpf) -> anyhow::Result<()> {
 
 fn folder(pins: &PinDir) -> PathBuf {
     pins.path().join(program_folder(object::DIRECTOR_STAMP))
-}
-
-fn names(folder: &Path) -> impl Iterator<Item = String> {
-    let entries = fs::read_dir(folder).into_iter().flatten();
-    entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok())
 }

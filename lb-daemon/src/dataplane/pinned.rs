@@ -308,7 +308,8 @@ fn capacity_key(map_name: &str) -> Option<&'static str> {
     }
 }
 
-fn entries(path: &Path) -> Vec<String> {
+/// The names in a folder; none where there is none.
+pub(super) fn entries(path: &Path) -> Vec<String> {
     let Ok(dir) = fs::read_dir(path) else {
         return Vec::new();
     };

@@ -8,7 +8,6 @@ mod delivery;
 mod pace;
 
 use std::{
-    fs,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
@@ -98,7 +97,7 @@ impl Mailer {
             gathered: gathered.clone(),
             closing: closed,
             timing,
-            host: host_name(),
+            host: own_name(),
             pace: Pace::new(timing.window),
         };
         let mut task = JoinSet::new();
@@ -222,11 +221,10 @@ impl Default for Timing {
     }
 }
 
-/// As the kernel has it.
-fn host_name() -> String {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+/// The host's, as far as a sender's address can have it.
+fn own_name() -> String {
     let allowed = |c: &char| c.is_ascii_alphanumeric() || ".-_".contains(*c);
-    let name: String = name.trim().chars().filter(allowed).collect();
+    let name: String = super::host_name().chars().filter(allowed).collect();
     if name.is_empty() {
         "localhost".into()
     } else {

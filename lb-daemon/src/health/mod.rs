@@ -22,3 +22,9 @@ pub mod verdict;
 /// Where the operator's programs look for others (`PATH`): all that they have of the daemon's
 /// environment.
 const PROGRAMS: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The host's name, as the kernel has it; empty where it cannot be read.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}

@@ -14,13 +14,6 @@ pub struct Thresholds {
     regained_at: u64,
 }
 
-/// Whether there is a quorum, now that the up reals' weights add up to
-/// `up_weight`, where those of all reals are enough for what is configured.
-#[must_use]
-pub fn next(config: &Quorum, has_quorum: bool, up_weight: u64) -> bool {
-    Thresholds::new(config, u64::MAX).next(has_quorum, up_weight)
-}
-
 impl Thresholds {
     /// Those of a service whose reals' weights, up or not, add up to
     /// `total_weight`.
@@ -73,6 +66,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// Where the weights of all reals are enough for what is configured.
+    fn next(config: &Quorum, has_quorum: bool, up_weight: u64) -> bool {
+        Thresholds::new(config, u64::MAX).next(has_quorum, up_weight)
+    }
 
     fn quorum(up: u32, hysteresis: u32) -> Quorum {
         Quorum {

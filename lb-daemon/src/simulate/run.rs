@@ -25,7 +25,7 @@ use crate::{
         model::{RealId, RealState, Service},
         scheduling::flag_names,
     },
-    reconcile::plan::NoRoom,
+    reconcile::{plan::NoRoom, standing::Standing},
 };
 
 /// Clients are in 10.0.0.0/8, the addresses that they want in 172.16.0.0/12.
@@ -246,7 +246,7 @@ impl<'a> Run<'a> {
     fn share_out(&mut self) {
         let come = f64::from(std::mem::take(&mut self.come));
         let weights = self.service.reals.iter();
-        let weights = weights.map(|real| (real.id, f64::from(real.effective_weight())));
+        let weights = weights.map(|real| (real.id, f64::from(Standing::Up.weight(real))));
         let all: f64 = weights.clone().map(|(_, weight)| weight).sum();
         for (id, weight) in weights.filter(|(_, weight)| *weight > 0.0) {
             let index = self.indices[&id] as usize;

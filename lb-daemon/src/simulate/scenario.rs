@@ -215,6 +215,7 @@ impl Builder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reconcile::standing::Standing;
 
     const ARRIVALS: Arrivals = Arrivals {
         connections: 1,
@@ -255,8 +256,8 @@ mod tests {
             .map(|turn| (turn.at.as_secs(), turn.real, turn.service.reals.len()))
             .collect();
         assert_eq!(turns, [(1, 0, 3), (2, 3, 4), (3, 3, 3), (4, 0, 3)]);
-        assert_eq!(scenario.turns[2].service.reals[0].effective_weight(), 0);
-        assert_eq!(scenario.turns[3].service.reals[0].effective_weight(), 1);
+        assert_eq!(Standing::Up.weight(&scenario.turns[2].service.reals[0]), 0);
+        assert_eq!(Standing::Up.weight(&scenario.turns[3].service.reals[0]), 1);
     }
 
     #[test]

@@ -11,7 +11,10 @@ use super::{
 };
 use lb_common::limits::MAX_REALS_PER_SERVICE;
 
-use crate::config::model::{RealState, Scheduler, TunnelKind, Weight};
+use crate::{
+    config::model::{RealState, Scheduler, TunnelKind, Weight},
+    reconcile::standing::Standing,
+};
 
 #[path = "desired_tests/groups.rs"]
 mod groups;
@@ -301,7 +304,7 @@ fn a_reals_state_stays_over_reloads_and_what_else_was_edited_does_not() {
         .unwrap();
     let drained = &desired.services[0].reals[0];
     assert!(!drained.edited);
-    assert_eq!(drained.real.effective_weight(), 0);
+    assert_eq!(Standing::Up.weight(&drained.real), 0);
     assert_eq!(merge(&file, &desired, true).0, desired);
 
     let (reloaded, notes) = merge(&file, &desired, false);

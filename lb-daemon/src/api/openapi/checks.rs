@@ -6,8 +6,11 @@ use utoipa::openapi::{
 };
 
 use super::values::{command, flag, number, text, word};
-use crate::config::health::{
-    INTERVALS, MAX_IN_A_ROW, MAX_WARMUP, OnFailure, ProbeType, Record, TIMEOUTS, Via,
+use crate::{
+    api::checks::key_of,
+    config::health::{
+        INTERVALS, MAX_IN_A_ROW, MAX_WARMUP, OnFailure, ProbeType, Record, TIMEOUTS, Via,
+    },
 };
 
 /// In a request or a reply.
@@ -26,7 +29,7 @@ fn of_type(of: ProbeType) -> ObjectBuilder {
         .required("type");
     let object = fields(of)
         .into_iter()
-        .filter(|(field, _)| of.has_key(field.strip_suffix("_ms").unwrap_or(field)))
+        .filter(|(field, _)| of.has_key(key_of(field)))
         .fold(object, |object, (field, schema)| {
             object.property(field, schema)
         });

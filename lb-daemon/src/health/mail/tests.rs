@@ -57,7 +57,7 @@ async fn one_change_is_one_mail() {
     let mailer = Mailer::with_timing(watched, fast());
     mailer.tell(alert(2));
     let mail = next(&mut told).await;
-    let host = host_name();
+    let host = own_name();
     assert_eq!(
         mail.commands,
         [

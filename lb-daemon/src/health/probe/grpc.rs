@@ -1,14 +1,12 @@
 //! `grpc`: the health service of gRPC answers SERVING, over HTTP/2 in clear
 //! text (grpc.health.v1.Health/Check; gRPC's "PROTOCOL-HTTP2").
 
-use std::pin::pin;
-
 use bytes::Bytes;
 use h2::{RecvStream, client};
 use http::{HeaderMap, Method, Request, Version, header};
 use tokio::net::TcpStream;
 
-use super::{Target, http::USER_AGENT, reason, socket};
+use super::{Target, exchange, http::USER_AGENT, reason, socket};
 
 const PATH: &str = "/grpc.health.v1.Health/Check";
 const MAX_HEADER: u32 = 16_384;
@@ -44,17 +42,7 @@ impl Question {
             .enable_push(false)
             .handshake::<TcpStream, Bytes>(stream);
         let (sender, connection) = handshake.await.map_err(|error| failure(&error))?;
-        let mut exchange = pin!(self.exchange(target, sender));
-        let mut connection = pin!(connection);
-        let ended = tokio::select! {
-            biased;
-            answered = &mut exchange => return answered,
-            ended = &mut connection => ended,
-        };
-        // What has come before the end counts; else the end's own reason says
-        // more.
-        let answered = exchange.await;
-        answered.map_err(|reason| ended.err().map_or(reason, |error| failure(&error)))
+        exchange::over(connection, failure, self.exchange(target, sender)).await
     }
 
     async fn exchange(

@@ -3,7 +3,7 @@
 //! A redirection is an answer like any other: its status counts. The body is
 //! read only where something is expected of it.
 
-use std::{net::SocketAddr, pin::pin};
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::{
@@ -19,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::body::Body;
-use super::{Target, reason, socket};
+use super::{Target, exchange, reason, socket};
 use crate::config::health::Http;
 
 mod body;
@@ -88,17 +88,7 @@ impl Question {
             .handshake(TokioIo::new(stream));
         let (sender, connection) = handshake.await.map_err(|error| failure(&error))?;
         let request = self.request(target.address, default_port)?;
-        let mut exchange = pin!(self.exchange(sender, request));
-        let mut connection = pin!(connection);
-        let ended = tokio::select! {
-            biased;
-            answered = &mut exchange => return answered,
-            ended = &mut connection => ended,
-        };
-        // What has come before the end counts; else the end's own reason says
-        // more.
-        let answered = exchange.await;
-        answered.map_err(|reason| ended.err().map_or(reason, |error| failure(&error)))
+        exchange::over(connection, failure, self.exchange(sender, request)).await
     }
 
     fn request(

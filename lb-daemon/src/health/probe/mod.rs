@@ -20,6 +20,7 @@ mod agent;
 mod answer;
 mod certificate;
 mod dns;
+mod exchange;
 mod exec;
 mod expect;
 mod file;

@@ -33,10 +33,9 @@ impl Question {
 
 /// The host's, where it is one that HELO can say.
 fn own_name() -> Option<String> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
-    let name = name.trim();
+    let name = crate::health::host_name();
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
-    (!name.is_empty() && name.bytes().all(allowed)).then(|| name.to_owned())
+    (!name.is_empty() && name.bytes().all(allowed)).then_some(name)
 }
 
 async fn say(server: &mut Answer<TcpStream>, line: &[u8]) -> Result<(), String> {

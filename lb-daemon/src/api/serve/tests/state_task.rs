@@ -9,6 +9,7 @@ use crate::{
         model::{Real, RealId, Service, Timeouts},
         scheduling,
     },
+    reconcile::standing::Standing,
     state::{
         desired::Desired,
         handle::{ChangeError, Message, ObjectKind, ReloadReport, Request, ServiceRef, Show},
@@ -53,7 +54,7 @@ fn shown_real(real: &Real) -> wire::Real {
         forward: real.forward.name().into(),
         tunnel: wire::Tunnel::of(real),
         weight: real.weight.get(),
-        effective_weight: real.effective_weight(),
+        effective_weight: Standing::Up.weight(real),
         state: real.state.name().into(),
         health: "up".into(),
         listed_weight: Some(real.weight.get()),
